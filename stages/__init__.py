@@ -1,0 +1,1 @@
+"""A movie recommender as DVC stages: one module per stage, named like the stage."""

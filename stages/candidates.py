@@ -1,0 +1,61 @@
+"""Stage: search the index for each user's best unseen movies, for both folds."""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import polars as pl
+
+from stages.common.params import load_params
+from stages.common.stage import log, run_stage
+from stages.common.tables import RECOMMENDATIONS, read_table, write_table
+from stages.top_k import CandidateParams, best_unseen, folds, seen_keys
+
+USERS_AT_ONCE = 4096
+
+
+def search_unseen(
+    index: faiss.Index, users: np.ndarray, queries: np.ndarray, likings: pl.DataFrame, count: int
+) -> pl.DataFrame:
+    """RECOMMENDATIONS of `count` unseen movies for each user.
+
+    Each batch asks for as many more movies as its busiest user has seen, then drops the seen.
+
+    Args:
+        index: Answers with movie ids.
+        users: [users] ids, ascending.
+        queries: [users, d] float32 vectors.
+        likings: What users have seen.
+        count: Movies per user.
+    """
+    seen = seen_keys(likings)
+    counts = likings.group_by("user_id").len().sort("user_id")
+    place = np.searchsorted(counts["user_id"].to_numpy(), users).clip(max=counts.height - 1)
+    sizes = counts["len"].to_numpy()[place]
+    lists = []
+    for start in range(0, len(users), USERS_AT_ONCE):
+        part = slice(start, start + USERS_AT_ONCE)
+        k = min(count + int(sizes[part].max()), index.ntotal)
+        scores, movies = index.search(np.ascontiguousarray(queries[part]), k)
+        if index.metric_type == faiss.METRIC_L2:
+            scores = -scores  # a distance: smaller is better
+        lists.append(best_unseen(users[part], movies, scores, seen, count))
+    return pl.concat(lists)
+
+
+def main(
+    index: Path, embeddings: Path, train: Path, val: Path, histories: Path, recommendations: Path
+) -> None:
+    """Write RECOMMENDATIONS for both folds."""
+    count = load_params(CandidateParams, "candidates").count
+    for fold, likings, _ in folds(train, val, histories):
+        users = read_table(embeddings / fold / "users.parquet").sort("user_id")
+        searched = faiss.read_index(str(index / f"{fold}.faiss"))
+        queries = users["embedding"].to_numpy()
+        lists = search_unseen(searched, users["user_id"].to_numpy(), queries, likings, count)
+        write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
+        log.info("%s: %d movies for %d users", fold, lists.height, users.height)
+
+
+if __name__ == "__main__":
+    run_stage(main)

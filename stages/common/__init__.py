@@ -1,0 +1,1 @@
+"""What every stage needs: running, params and tables."""

@@ -1,0 +1,74 @@
+"""Run a stage from the command line, report what a user can mend, write files whole."""
+
+import argparse
+import inspect
+import logging
+import os
+import shutil
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger("stages")
+
+
+class StageError(Exception):
+    """Something the user can mend: `<file or key>: <what is wrong>; <what to do>`."""
+
+
+def run_stage(main: Callable[..., None]) -> None:
+    """Call `main` with one command-line argument for each of its parameters, then exit.
+
+    A `str` parameter is positional, a `Path` is `--name PATH`, a `list[Path]` takes several
+    paths; one with a default is optional. A `StageError` is printed as one line and ends the
+    process with code 1; any other exception is a bug and keeps its traceback.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    started = time.perf_counter()
+    try:
+        main(**vars(_parser(main).parse_args()))
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    log.info("%s took %.1f s", Path(sys.argv[0]).stem, time.perf_counter() - started)
+
+
+def _parser(main: Callable[..., None]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=inspect.getdoc(main))
+    for name, parameter in inspect.signature(main).parameters.items():
+        optional = parameter.default is not parameter.empty
+        kind = parameter.annotation
+        if typing.get_origin(kind) is types.UnionType:
+            kind = typing.get_args(kind)[0]
+        if kind is str and not optional:
+            parser.add_argument(name)
+            continue
+        several = typing.get_origin(kind) is list
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            type=typing.get_args(kind)[0] if several else kind,
+            nargs="*" if several else None,
+            required=not optional,
+            default=parameter.default if optional else None,
+        )
+    return parser
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that becomes `path` only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""The pipeline's tables: every column's name and type, written once.
+
+Rows are in a defined order wherever a table is written, so that equal data are equal bytes.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages.common.stage import StageError, whole_file
+
+RATINGS = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "rating": pl.Float32,  # stars
+        "timestamp": pl.Int64,  # seconds since 1970, UTC
+        "row": pl.UInt32,  # place in the raw file, from 0
+    }
+)
+CATALOGUE = pl.Schema(
+    {
+        "movie_id": pl.Int32,
+        "title": pl.String,
+        "year": pl.Int16,  # of release; null where unknown
+        "genres": pl.List(pl.String),
+    }
+)
+# One row per user and liked movie; in a split, `position` is its place in the user's order.
+POSITIVES = pl.Schema(
+    {"user_id": pl.Int32, "movie_id": pl.Int32, "timestamp": pl.Int64, "row": pl.UInt32}
+)
+SPLIT = pl.Schema(
+    {"user_id": pl.Int32, "movie_id": pl.Int32, "timestamp": pl.Int64, "position": pl.UInt32}
+)
+VALIDATION = pl.Schema({**SPLIT, "is_target": pl.Boolean})
+# `tied`: the time of the target equals that of the positive before it.
+TEST = pl.Schema({**SPLIT, "tied": pl.Boolean, "history_length": pl.UInt32})
+# Every liking that is no test target, in each user's order: the history of a row is the
+# `history_size` rows before it. `in_val` rows are unknown when validation targets are looked for.
+TRAIN_HISTORIES = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "history_size": pl.UInt16,
+        "in_val": pl.Boolean,
+    }
+)
+# Before a fold's targets: the newest movies, oldest first, and the time of each.
+HISTORIES = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "history": pl.List(pl.Int32),
+        "timestamps": pl.List(pl.Int64),
+        "history_length": pl.UInt32,  # before it was cut to the newest
+    }
+)
+POPULARITY = pl.Schema(
+    {
+        "movie_id": pl.Int32,
+        "likings": pl.UInt32,
+        "popularity_rank": pl.UInt32,  # 1 = most liked
+    }
+)
+RECOMMENDATIONS = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "score": pl.Float32,  # higher is better
+        "rank": pl.UInt16,  # 1 = best
+    }
+)
+# Rank of every target in its user's list, 0 = not in it; what the slices need stands beside.
+RANKS = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "rank": pl.UInt16,
+        "list_length": pl.UInt16,
+        "tied": pl.Boolean,
+        "history_length": pl.UInt32,
+        "likings": pl.UInt32,
+    }
+)
+
+
+def embeddings_schema(key: str, dimension: int) -> pl.Schema:
+    """`key` is `movie_id` or `user_id`; the vectors are float32."""
+    return pl.Schema({key: pl.Int32, "embedding": pl.Array(pl.Float32, dimension)})
+
+
+def read_table(path: Path, schema: pl.Schema | None = None) -> pl.DataFrame:
+    """Read a parquet table; with a `schema`, its columns and types must be these.
+
+    Raises:
+        StageError: The file is missing, unreadable or has other columns.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise StageError(f"{path}: not found; run `dvc repro`") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StageError(f"{path}: cannot be read ({reason}); delete it and repro") from None
+    if schema is not None and table.schema != schema:
+        raise StageError(f"{path}: has columns {dict(table.schema)}; delete it and run `dvc repro`")
+    return table
+
+
+def write_table(table: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
+    """Write `table` with exactly the columns of `schema`, in its order; whole or not at all."""
+    columns = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
+    with whole_file(path) as temporary:
+        columns.write_parquet(temporary, compression="zstd")

@@ -1,0 +1,45 @@
+"""Stage: EASE, an item-to-item linear model in closed form (a generator)."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import scipy.sparse as sp
+
+from stages.common.params import Range, load_params
+from stages.common.stage import run_stage
+from stages.item_similarity import run
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """`regularisation`: the L2 weight; `max_movies`: the most liked ones that are modelled."""
+
+    regularisation: Annotated[float, Range(1e-6, 1e9)]
+    max_movies: Annotated[int, Range(1, 50_000)]
+
+
+def ease_weights(liked: sp.csr_array, regularisation: float) -> np.ndarray:
+    """[movies, movies] float32 with a zero diagonal that best rebuild `liked` from itself.
+
+    With P the inverse of the regularised Gram matrix: -P[i, j] / P[j, j] (Steck 2019).
+    """
+    gram = (liked.T @ liked).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += regularisation
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights.astype(np.float32)
+
+
+def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> None:
+    """Write the weights and the recommendations of both folds."""
+    params = load_params(Params, "ease")
+    fit = functools.partial(ease_weights, regularisation=params.regularisation)
+    run("ease", fit, params.max_movies, (train, val, histories), model, recommendations)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,73 @@
+"""Recommend by item-to-item weights: what every model of that kind shares."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from stages.common.files import write_arrays
+from stages.common.params import load_params
+from stages.common.stage import log
+from stages.common.tables import RECOMMENDATIONS, write_table
+from stages.top_k import CandidateParams, best_unseen, folds, interactions, top_columns
+
+USERS_AT_ONCE = 4096
+Fit = Callable[[sp.csr_array], np.ndarray]
+
+
+def most_liked(likings: pl.DataFrame, limit: int) -> np.ndarray:
+    """The ids of the `limit` most liked movies, sorted by id; bounds a dense matrix's memory."""
+    counts = likings.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
+    return counts.head(limit)["movie_id"].sort().to_numpy()
+
+
+def recommend_similar(
+    weights: np.ndarray, liked: sp.csr_array, users: np.ndarray, movies: np.ndarray, count: int
+) -> pl.DataFrame:
+    """RECOMMENDATIONS: the sum of a user's liked movies' weights to every unseen movie.
+
+    Args:
+        weights: [movies, movies] float32; row = liked movie, column = scored movie.
+        liked: [users, movies] ones.
+        users: [users] ids, ascending.
+        movies: [movies] ids, ascending.
+        count: How many movies a user gets.
+    """
+    lists = []
+    for start in range(0, len(users), USERS_AT_ONCE):
+        rows = liked[start : start + USERS_AT_ONCE]
+        scores = rows @ weights
+        scores[rows.nonzero()] = -np.inf
+        columns, best = top_columns(scores, count)
+        found = np.where(np.isfinite(best), movies[columns], -1)
+        # What is seen already scores minus infinity, so no list of seen pairs is needed.
+        part = best_unseen(users[start : start + USERS_AT_ONCE], found, best, np.empty(0), count)
+        lists.append(part)
+    return pl.concat(lists)
+
+
+def run(
+    name: str,
+    fit: Fit,
+    max_movies: int,
+    inputs: tuple[Path, Path, Path],
+    model: Path,
+    recommendations: Path,
+) -> None:
+    """Fit, save the weights and recommend, once for each fold.
+
+    `inputs` are the files train and val of the split and the folder of histories.
+    """
+    count = load_params(CandidateParams, "candidates").count
+    for fold, likings, before in folds(*inputs):
+        movies = most_liked(likings, max_movies)
+        everyone = likings["user_id"].unique().sort().to_numpy()
+        weights = fit(interactions(likings, everyone, movies))
+        users = before["user_id"].to_numpy()
+        liked = interactions(likings, users, movies)
+        lists = recommend_similar(weights, liked, users, movies, count)
+        write_arrays({"movie_ids": movies, "weights": weights}, model / f"{fold}.npz")
+        write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
+        log.info("%s, %s: %d movies, %d users", name, fold, len(movies), len(users))

@@ -1,0 +1,64 @@
+"""Ranking metrics from the ranks of the targets; averaged over users."""
+
+import numpy as np
+import polars as pl
+
+
+def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Series:
+    """The rank of each target among its user's recommendations, 0 where it is not there.
+
+    Ranks are pessimistic: a target counts as placed behind all movies of an equal score.
+
+    Args:
+        recommendations: RECOMMENDATIONS.
+        targets: user_id and movie_id, one row per target.
+    """
+    worst = pl.col("score").rank("max", descending=True).over("user_id").alias("worst")
+    # Only users with a target are ranked; NaN scores would sort first, so they are refused.
+    listed = recommendations.join(targets.select("user_id").unique(), on="user_id", how="semi")
+    if listed["score"].is_nan().any():
+        raise ValueError("a score is NaN")
+    ranked = listed.with_columns(worst).select("user_id", "movie_id", "worst")
+    found = targets.join(ranked, on=["user_id", "movie_id"], how="left", maintain_order="left")
+    return found["worst"].fill_null(0).cast(pl.UInt16).alias("rank")
+
+
+def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
+    """One row per user: recall@k, hit_rate@k, precision@k, ndcg@k for every cut-off, and mrr.
+
+    - recall@k: the share of the user's targets at ranks up to k.
+    - hit_rate@k: 1 if any target is there. With one target a user it equals recall@k.
+    - precision@k: the number of targets there, divided by k.
+    - ndcg@k: the sum of 1 / log2(rank + 1) over them, divided by its best possible value
+      (Järvelin and Kekäläinen 2002, binary relevance).
+    - mrr: 1 / rank of the best-placed target, 0 if none was recommended.
+
+    Args:
+        ranks: user_id and rank (0 = not recommended), one row per target.
+        cutoffs: The values of k.
+    """
+    rank = pl.col("rank").cast(pl.Int64)
+    ideal_gains = np.cumsum(1 / np.log2(np.arange(2, max(cutoffs) + 2)))
+    columns = [(pl.when(rank > 0).then(1 / rank).otherwise(0.0)).max().alias("mrr")]
+    for k in cutoffs:
+        hit = rank.is_between(1, k)
+        gain = pl.when(hit).then(1 / (rank + 1).log(2)).otherwise(0.0).sum()
+        best = pl.lit(pl.Series(ideal_gains)).gather(pl.min_horizontal(pl.len(), pl.lit(k)) - 1)
+        columns += [
+            hit.mean().alias(f"recall@{k}"),
+            hit.any().cast(pl.Float64).alias(f"hit_rate@{k}"),
+            (hit.sum() / k).alias(f"precision@{k}"),
+            (gain / best.first()).alias(f"ndcg@{k}"),
+        ]
+    return ranks.group_by("user_id", maintain_order=True).agg(columns)
+
+
+def single_target_metrics(ranks: np.ndarray, k: int) -> tuple[float, float]:
+    """Mean ndcg@k and recall@k of users with one target each.
+
+    Args:
+        ranks: [users] rank of each target from 1; 0 = not recommended.
+    """
+    hit = (ranks > 0) & (ranks <= k)
+    gains = np.where(hit, 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
+    return float(gains.mean()), float(hit.mean())

@@ -1,0 +1,45 @@
+"""The genre retriever: a movie's vector is its own plus those of its genres.
+
+In training a share of the movies goes without its own vector, so that genres alone can place a
+movie that nobody has liked yet (DropoutNet, Volkovs et al. 2017).
+"""
+
+import dataclasses
+import functools
+from typing import Annotated
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from stages.common.params import Range
+from stages.retrieval import two_tower
+from stages.retrieval.training import TrainingData, normal
+
+
+@dataclasses.dataclass(frozen=True)
+class Params(two_tower.TwoTowerParams):
+    """`movie_dropout`: share of movies that go without their own vector in a batch."""
+
+    movie_dropout: Annotated[float, Range(0, 0.95)]
+
+
+class GenreTower(two_tower.TwoTower):
+    """Adds `genre` [genres, d], and each liked movie's genres as a constant."""
+
+    def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
+        genres = data.catalogue_genres.shape[1]
+        trainable = {"genre": normal(rng, genres, params.dimension, scale=params.dimension**-0.5)}
+        fixed = {"catalogue_ids": data.catalogue_ids, "catalogue_genres": data.catalogue_genres}
+        task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
+        super().__init__(data, params, rng, task, (trainable, fixed))
+        rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
+        movie_genres = tf.constant(data.catalogue_genres[rows])
+        self.in_training = {**self.w, "movie_genres": movie_genres}
+        self.ops.row_rate = params.movie_dropout
+
+
+def build(data: TrainingData, params: Params, rng: np.random.Generator):
+    """The model and its source of batches."""
+    model = GenreTower(data, params, rng)
+    return model, functools.partial(two_tower.batches, data, params.batch_size, rng)

@@ -1,0 +1,137 @@
+"""What all retrievers share: their data, the loop over epochs, early stopping."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from stages.common.params import Range
+from stages.common.stage import log
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingParams:
+    """What every retriever's block in params.yaml has.
+
+    Training ends after `epochs`, or once `patience` epochs brought no better validation
+    ndcg@10. What is validated and kept is a moving average of the weights after each epoch,
+    in which the past has the share `average`. With `refit`, the model that looks for test
+    targets is trained anew, for as many epochs as were best, on validation likings too.
+    """
+
+    dimension: Annotated[int, Range(1, 4096)]
+    batch_size: Annotated[int, Range(1, 1_000_000)]
+    epochs: Annotated[int, Range(1, 10_000)]
+    patience: Annotated[int, Range(1, 10_000)]
+    learning_rate: Annotated[float, Range(1e-8, 10)]
+    average: Annotated[float, Range(0, 0.999)]
+    refit: bool
+
+
+class TrainingData(NamedTuple):
+    """Likings sorted by user and time; users and movies are numbered by their sorted ids."""
+
+    user_ids: np.ndarray  # [users]
+    movie_ids: np.ndarray  # [movies]; only movies that somebody liked
+    users: np.ndarray  # [likings] int32
+    movies: np.ndarray  # [likings] int32
+    max_length: int  # of a history
+    catalogue_ids: np.ndarray  # [catalogue]
+    catalogue_genres: np.ndarray  # [catalogue, genres] float32; a row sums to 1, or to 0
+
+
+def training_data(likings: pl.DataFrame, genres: pl.DataFrame, max_length: int) -> TrainingData:
+    """Number the users and movies of TRAIN_HISTORIES; `genres` is the genre table."""
+    user_ids, users = np.unique(likings["user_id"].to_numpy(), return_inverse=True)
+    movie_ids, movies = np.unique(likings["movie_id"].to_numpy(), return_inverse=True)
+    flags = genres.drop("movie_id").to_numpy().astype(np.float32)
+    return TrainingData(
+        user_ids,
+        movie_ids,
+        users.astype(np.int32),
+        movies.astype(np.int32),
+        max_length,
+        genres["movie_id"].to_numpy(),
+        flags / np.maximum(flags.sum(axis=1, keepdims=True), 1),
+    )
+
+
+def seed_all(seed: int) -> None:
+    """Make TensorFlow repeat itself: equal seeds give equal weights."""
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+class Retriever(tfrs.models.Model):
+    """Trainable arrays by name, and fixed ones that serving needs beside them."""
+
+    def __init__(self, trainable: Arrays, fixed: Arrays) -> None:
+        super().__init__()
+        self.w = {name: tf.Variable(value, name=name) for name, value in trainable.items()}
+        self.fixed = fixed
+
+    def arrays(self) -> Arrays:
+        """The weights as they are now."""
+        return {name: variable.numpy() for name, variable in self.w.items()}
+
+
+class Fitted(NamedTuple):
+    """The averaged weights of the best epoch (from 1), and one row of figures per epoch."""
+
+    arrays: Arrays
+    epoch: int
+    curve: list[dict[str, Any]]
+
+
+def normal(rng: np.random.Generator, *shape: int, scale: float) -> np.ndarray:
+    """Random float32 weights of standard deviation `scale`."""
+    return rng.normal(0, scale, shape).astype(np.float32)
+
+
+def fit(
+    model: Retriever,
+    batches: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    params: TrainingParams,
+    epochs: int,
+    validate: Callable[[Arrays], dict[str, float]] | None,
+) -> Fitted:
+    """Train for up to `epochs`; with `validate`, keep the best epoch, else the last.
+
+    Args:
+        model: What to train.
+        batches: Gives one epoch's batches, all of one shape.
+        params: Learning rate, averaging and patience.
+        epochs: The most epochs.
+        validate: Arrays to figures, among them `ndcg@10`; the higher the better.
+    """
+    optimizer = tf.keras.optimizers.Adam(params.learning_rate, jit_compile=False)
+    model.compile(optimizer=optimizer)
+    average: Arrays = {}
+    best, curve = Fitted({}, 0, []), []
+    for epoch in range(1, epochs + 1):
+        losses = [
+            model.train_on_batch(x, y, return_dict=True)["loss"] for x, y in batches()
+        ]
+        now = model.arrays()
+        # As in Adam, the start at zero is divided out.
+        share = params.average * (1 - params.average ** (epoch - 1)) / (1 - params.average**epoch)
+        average = {k: share * average[k] + (1 - share) * v if average else v for k, v in now.items()}
+        arrays = {k: v.astype(np.float32) for k, v in average.items()} | model.fixed
+        row = {"epoch": epoch, "loss": float(np.mean(losses))}
+        if validate is None:
+            best = Fitted(arrays, epoch, [])
+            continue
+        row |= validate(arrays)
+        curve.append(row)
+        log.info("epoch %d: %s", epoch, {k: round(v, 4) for k, v in row.items() if k != "epoch"})
+        if not best.epoch or row["ndcg@10"] > curve[best.epoch - 1]["ndcg@10"]:
+            best = Fitted(arrays, epoch, curve)
+        elif epoch - best.epoch >= params.patience:
+            break
+    return best

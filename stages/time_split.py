@@ -1,0 +1,137 @@
+"""Stage: hold out likings by time, for validation and for the test."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+
+from stages.common.files import write_json
+from stages.common.params import Range, check, load_params, read_section
+from stages.common.stage import StageError, log, run_stage
+from stages.common.tables import POSITIVES, SPLIT, TEST, VALIDATION, read_table, write_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """How to hold out.
+
+    `leave_one_out`: of each user with at least `min_positives`, the last liking is the test
+    target and the one before it the validation target. `global`: two cuts in time leave
+    `test_share` and `val_share` of all likings after them; a user's `targets` (first, last or
+    all) after a cut are to be found from what came before it.
+    `ties` orders likings of equal time: as in the raw `file`, or by a seeded `hash`.
+    """
+
+    method: Literal["leave_one_out", "global"]
+    ties: Literal["file", "hash"]
+    min_positives: Annotated[int, Range(3, 1000)]
+    val_share: Annotated[float, Range(0.001, 0.5)]
+    test_share: Annotated[float, Range(0.001, 0.5)]
+    targets: Literal["first", "last", "all"]
+
+
+def mix(users: np.ndarray, movies: np.ndarray, seed: int) -> np.ndarray:
+    """A fixed hash of pairs, uint64: the finaliser of SplitMix64 (Steele et al. 2014)."""
+    pair = (users.astype(np.uint64) << np.uint64(32)) | movies.astype(np.uint64)
+    with np.errstate(over="ignore"):
+        z = pair + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def order(positives: pl.DataFrame, ties: str, seed: int) -> pl.DataFrame:
+    """POSITIVES -> SPLIT columns, each user's likings numbered from 0 in order of time."""
+    key = pl.col("row")
+    if ties == "hash":
+        users, movies = positives["user_id"].to_numpy(), positives["movie_id"].to_numpy()
+        key = pl.Series("hash", mix(users, movies, seed))
+    table = positives.with_columns(key.alias("tie")).sort("user_id", "timestamp", "tie", "movie_id")
+    return table.with_columns(position=pl.int_range(pl.len()).over("user_id")).select(
+        pl.col(name).cast(kind) for name, kind in SPLIT.items()
+    )
+
+
+def leave_one_out(
+    ordered: pl.DataFrame, min_positives: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """SPLIT -> train, VALIDATION, TEST; users with too few likings stay wholly in train."""
+    place = pl.col("position").cast(pl.Int64)
+    from_end = pl.len().over("user_id") - place  # 1 = the user's last
+    held_out = pl.len().over("user_id") >= min_positives
+    table = ordered.with_columns(
+        part=pl.when(held_out & (from_end <= 2)).then(from_end).otherwise(0),
+        tied=pl.col("timestamp") == pl.col("timestamp").shift(1).over("user_id"),
+    )
+    train = table.filter(pl.col("part") == 0)
+    val = table.filter(pl.col("part") == 2).with_columns(is_target=pl.lit(True))
+    test = table.filter(pl.col("part") == 1).with_columns(history_length="position")
+    return train.select(SPLIT.names()), val.select(VALIDATION.names()), test.select(TEST.names())
+
+
+def global_split(
+    ordered: pl.DataFrame, val_cut: int, test_cut: int, targets: str
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """SPLIT -> train (before `val_cut`), VALIDATION (before `test_cut`), TEST (the rest).
+
+    A user without a liking before a cut has no target after it. Likings after the test cut
+    that are no targets are left out.
+    """
+    time = pl.col("timestamp")
+
+    def mark(part: pl.DataFrame, cut: int) -> pl.DataFrame:
+        earlier = ordered.filter(time < cut).group_by("user_id").agg(history_length=pl.len())
+        earlier = earlier.join(
+            ordered.filter(time < cut).group_by("user_id").agg(before=time.max()), on="user_id"
+        )
+        chosen = {
+            "first": pl.col("position") == pl.col("position").min().over("user_id"),
+            "last": pl.col("position") == pl.col("position").max().over("user_id"),
+            "all": pl.lit(True),
+        }[targets]
+        joined = part.join(earlier, on="user_id", how="left", maintain_order="left")
+        return joined.with_columns(
+            is_target=chosen & pl.col("history_length").is_not_null(),
+            tied=(time == pl.col("before")).fill_null(False),
+        )
+
+    train = ordered.filter(time < val_cut)
+    val = mark(ordered.filter((time >= val_cut) & (time < test_cut)), val_cut)
+    test = mark(ordered.filter(time >= test_cut), test_cut).filter("is_target")
+    return train, val.select(VALIDATION.names()), test.select(TEST.names())
+
+
+def main(positives: Path, split: Path, metrics: Path) -> None:
+    """Read POSITIVES, write train.parquet, val.parquet and test.parquet into `split`."""
+    params = load_params(Params, "time_split")
+    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    ordered = order(read_table(positives, POSITIVES), params.ties, seed)
+    if params.method == "leave_one_out":
+        parts = leave_one_out(ordered, params.min_positives)
+    else:
+        times = ordered["timestamp"].sort()
+        after = [params.test_share + params.val_share, params.test_share]
+        cuts = [int(times[int(times.len() * (1 - share))]) for share in after]
+        parts = global_split(ordered, *cuts, params.targets)
+    train, val, test = parts
+    for name, part in (("validation", val.filter("is_target")), ("test", test)):
+        if part.height == 0:
+            raise StageError(f"time_split: leaves no {name} target; bring more likings per user")
+    for part, name, schema in zip(parts, ("train", "val", "test"), (SPLIT, VALIDATION, TEST)):
+        write_table(part, split / f"{name}.parquet", schema)
+    figures = {
+        "train_likings": train.height,
+        "val_targets": val["is_target"].sum(),
+        "test_targets": test.height,
+        "users": ordered["user_id"].n_unique(),
+        "test_users": test["user_id"].n_unique(),
+        "tied_share": test["tied"].mean(),
+    }
+    write_json(figures, metrics)
+    log.info("%s", figures)
+
+
+if __name__ == "__main__":
+    run_stage(main)

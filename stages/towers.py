@@ -1,0 +1,176 @@
+"""The towers' mathematics, once: NumPy runs it to serve, TensorFlow to train.
+
+A model is a dict of float32 arrays by name. Every function takes the operations it needs as
+`ops`: NumPy's by default, TensorFlow's (`stages.retrieval.ops`) in training, so that what is
+served is what was trained.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+Weights = dict[str, Any]
+NORM_EPSILON = 1e-6
+USERS_AT_ONCE = 2048
+
+
+class NumpyOps:
+    """What NumPy spells differently from TensorFlow."""
+
+    take = staticmethod(lambda table, ids: table[ids])
+    reshape = staticmethod(np.reshape)
+    transpose = staticmethod(np.transpose)
+    maximum = staticmethod(np.maximum)
+    concat = staticmethod(np.concatenate)
+    ones_like = staticmethod(np.ones_like)
+
+    @staticmethod
+    def float(x: np.ndarray) -> np.ndarray:
+        """As float32."""
+        return x.astype(np.float32)
+
+    @staticmethod
+    def where(condition: np.ndarray, x: np.ndarray, y: float) -> np.ndarray:
+        """`x` where the condition holds, elsewhere `y`."""
+        return np.where(condition, x, np.float32(y))
+
+    @staticmethod
+    def mean(x: np.ndarray) -> np.ndarray:
+        """Over the last axis, which is kept."""
+        return x.mean(axis=-1, keepdims=True)
+
+    @staticmethod
+    def rsqrt(x: np.ndarray) -> np.ndarray:
+        """1 / sqrt(x)."""
+        return 1 / np.sqrt(x)
+
+    @staticmethod
+    def softmax(x: np.ndarray) -> np.ndarray:
+        """Over the last axis."""
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    @staticmethod
+    def silu(x: np.ndarray) -> np.ndarray:
+        """x * sigmoid(x)."""
+        return x / (1 + np.exp(-x))
+
+    @staticmethod
+    def dropout(x: np.ndarray) -> np.ndarray:
+        """Nothing is dropped when serving."""
+        return x
+
+    dropout_rows = dropout
+
+
+def movie_vectors(w: Weights, ops: Any = NumpyOps) -> Any:
+    """[movies, d] vectors: a movie's own one plus, where the model has genres, those of its genres.
+
+    Each movie's genre vectors are averaged, so that many genres do not make it louder.
+    """
+    if "genre" not in w:
+        return w["movie"]
+    return ops.dropout_rows(w["movie"]) + w["movie_genres"] @ w["genre"]
+
+
+def with_bias(vectors: Any, bias: Any, ops: Any = NumpyOps) -> Any:
+    """Append each movie's bias as one more coordinate; users have a 1 there."""
+    return ops.concat([vectors, ops.reshape(bias, (-1, 1))], 1)
+
+
+def with_one(vectors: Any, ops: Any = NumpyOps) -> Any:
+    """Append the coordinate 1 that meets a movie's bias in the inner product."""
+    return ops.concat([vectors, ops.ones_like(vectors[:, :1])], 1)
+
+
+def layer_norm(x: Any, w: Weights, name: str, ops: Any) -> Any:
+    """Layer normalisation over the last axis (Ba et al. 2016)."""
+    centred = x - ops.mean(x)
+    scale = ops.rsqrt(ops.mean(centred * centred) + NORM_EPSILON)
+    return centred * scale * w[f"{name}_gain"] + w[f"{name}_bias"]
+
+
+def encode(w: Weights, ids: Any, heads: int, blocks: int, ops: Any = NumpyOps) -> Any:
+    """A causal transformer over liked movies (after SASRec, Kang and McAuley 2018).
+
+    Args:
+        w: Weights; `position` is [length, d].
+        ids: [n, length] movie numbers, oldest first, -1 as padding on the left.
+        heads: Attention heads; they share d.
+        blocks: Pre-norm blocks of attention and gated feed-forward.
+
+    Returns:
+        [n, length, d]: at each place the user's vector after that movie.
+    """
+    length, d = w["position"].shape
+    real = ids >= 0
+    table = movie_vectors(w, ops)
+    x = ops.take(table, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + w["position"]
+    x = ops.dropout(x) * ops.float(real)[:, :, None]
+    earlier = np.tril(np.ones((length, length), dtype=bool))
+    # A padded place may look at itself: a row without any key has no softmax.
+    allowed = (earlier[None] & real[:, None, :]) | np.eye(length, dtype=bool)[None]
+    for b in range(blocks):
+        h = layer_norm(x, w, f"block{b}_attention", ops)
+
+        def split(part: str, h: Any = h, b: int = b) -> Any:
+            whole = h @ w[f"block{b}_{part}"]
+            return ops.transpose(ops.reshape(whole, (-1, length, heads, d // heads)), (0, 2, 1, 3))
+
+        q, k, v = split("query"), split("key"), split("value")
+        scores = q @ ops.transpose(k, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
+        weights = ops.softmax(ops.where(allowed[:, None], scores, -1e9))
+        mixed = ops.transpose(ops.dropout(weights) @ v, (0, 2, 1, 3))
+        x = x + ops.dropout(ops.reshape(mixed, (-1, length, d)) @ w[f"block{b}_output"])
+        h = layer_norm(x, w, f"block{b}_feed", ops)
+        h = ops.silu(h @ w[f"block{b}_gate"]) * (h @ w[f"block{b}_up"])
+        x = x + ops.dropout(h @ w[f"block{b}_down"])
+    return layer_norm(x, w, "final", ops)
+
+
+def serve_movies(arrays: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """[movies] ids and [movies, d + 1] vectors; with genres, of movies nobody has liked too."""
+    if "genre" not in arrays:
+        return arrays["movie_ids"], with_bias(arrays["movie"], arrays["bias"])
+    vectors = arrays["catalogue_genres"] @ arrays["genre"]
+    # A movie without a liking has no vector of its own, and no better bias than the lowest.
+    bias = np.full(len(vectors), arrays["bias"].min(), dtype=np.float32)
+    known = np.searchsorted(arrays["catalogue_ids"], arrays["movie_ids"])
+    vectors[known] += arrays["movie"]
+    bias[known] = arrays["bias"]
+    return arrays["catalogue_ids"], with_bias(vectors, bias)
+
+
+def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """[users] ids and [users, d + 1] vectors of the users of HISTORIES that the model knows.
+
+    A model with a user tower of ids knows the users it was trained on; the sequence tower
+    knows everybody who liked a movie that it knows.
+    """
+    users = histories["user_id"].to_numpy()
+    if "user" in arrays:
+        place = np.searchsorted(arrays["user_ids"], users).clip(max=len(arrays["user_ids"]) - 1)
+        known = arrays["user_ids"][place] == users
+        return users[known], with_one(arrays["user"][place[known]])
+    ids = history_matrix(histories, arrays["movie_ids"], len(arrays["position"]))
+    heads, blocks = int(arrays["heads"]), int(arrays["blocks"])
+    parts = [
+        encode(arrays, ids[start : start + USERS_AT_ONCE], heads, blocks)[:, -1]
+        for start in range(0, len(ids), USERS_AT_ONCE)
+    ]
+    return users, with_one(np.concatenate(parts))
+
+
+def history_matrix(histories: pl.DataFrame, movie_ids: np.ndarray, length: int) -> np.ndarray:
+    """[users, length] movie numbers, newest last; -1 as padding and for unknown movies."""
+    lists = histories["history"].list.tail(length)
+    sizes = lists.list.len().to_numpy().astype(np.int64)
+    flat = lists.explode().drop_nulls().to_numpy()
+    place = np.searchsorted(movie_ids, flat).clip(max=len(movie_ids) - 1)
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    ends = np.cumsum(sizes)
+    columns = np.arange(len(flat)) - np.repeat(ends, sizes) + length
+    matrix = np.full((len(sizes), length), -1, dtype=np.int32)
+    matrix[rows, columns] = np.where(movie_ids[place] == flat, place, -1)
+    return matrix

@@ -1,0 +1,117 @@
+"""Stage: train one retriever, for each fold on what was known before its targets."""
+
+import importlib
+import types
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+
+from stages.common.files import write_arrays, write_csv
+from stages.common.params import Range, check, load_params, read_section
+from stages.common.stage import StageError, run_stage
+from stages.common.tables import HISTORIES, TRAIN_HISTORIES, VALIDATION, read_table
+from stages.metrics import single_target_metrics
+from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, seed_all, training_data
+from stages.top_k import interactions
+from stages.towers import serve_movies, serve_users
+
+USERS_AT_ONCE = 2048
+Validate = Callable[[Arrays], dict[str, float]]
+
+
+def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFrame) -> Validate:
+    """A function from a model's arrays to its metrics over the full catalogue.
+
+    Args:
+        likings: All rows that are known before the targets; these movies are seen.
+        histories: HISTORIES of the users to measure.
+        targets: user_id and movie_id, one row per target. A movie nobody liked is a miss.
+    """
+
+    def validate(arrays: Arrays) -> dict[str, float]:
+        movie_ids, movies = serve_movies(arrays)
+        liked_ids = likings["movie_id"].unique().sort().to_numpy()
+        movies = movies[np.searchsorted(movie_ids, liked_ids)]
+        users, queries = serve_users(arrays, histories)
+        wanted = targets.filter(pl.col("user_id").is_in(users))
+        rows = np.searchsorted(users, wanted["user_id"].to_numpy())
+        columns = np.searchsorted(liked_ids, wanted["movie_id"].to_numpy())
+        columns = columns.clip(max=len(liked_ids) - 1)
+        known = liked_ids[columns] == wanted["movie_id"].to_numpy()
+        seen = interactions(likings, users, liked_ids)
+        ranks = np.zeros(targets.height, dtype=np.int64)  # 0 = a user that the model misses
+        for start in range(0, len(rows), USERS_AT_ONCE):
+            part = slice(start, start + USERS_AT_ONCE)
+            scores = queries[rows[part]] @ movies.T
+            wanted_scores = np.take_along_axis(scores, columns[part, None], axis=1)
+            scores[seen[rows[part]].nonzero()] = -np.inf
+            ranks[part] = np.where(known[part], (scores >= wanted_scores).sum(axis=1), 0)
+        names = {f"{m}@{k}": (m, k) for m, k in (("ndcg", 10), ("recall", 10), ("recall", 200))}
+        both = {k: dict(zip(("ndcg", "recall"), single_target_metrics(ranks, k))) for k in (10, 200)}
+        return {name: both[k][m] for name, (m, k) in names.items()}
+
+    return validate
+
+
+def train(
+    variant: types.ModuleType,
+    params: TrainingParams,
+    tables: dict[str, pl.DataFrame],
+    max_length: int,
+    seed: int,
+) -> tuple[Fitted, Arrays]:
+    """Fit on train, stopped by validation; then, with `refit`, on train and validation.
+
+    Args:
+        variant: A module of stages.retrieval.
+        params: Its parameters.
+        tables: `likings` (TRAIN_HISTORIES), `histories` (HISTORIES before validation),
+            `targets` (user_id, movie_id) and `genres`.
+        max_length: How many movies of a history are used.
+        seed: Of all randomness.
+
+    Returns:
+        The fit for validation targets, and the arrays for test targets.
+    """
+
+    def fitted(likings: pl.DataFrame, epochs: int, validate: Validate | None) -> Fitted:
+        seed_all(seed)
+        data = training_data(likings, tables["genres"], max_length)
+        model, batches = variant.build(data, params, np.random.default_rng(seed))
+        return fit(model, batches, params, epochs, validate)
+
+    known = tables["likings"].filter(~pl.col("in_val"))
+    validate = validator(known, tables["histories"], tables["targets"])
+    before_val = fitted(known, params.epochs, validate)
+    if not params.refit:
+        return before_val, before_val.arrays
+    return before_val, fitted(tables["likings"], before_val.epoch, None).arrays
+
+
+def main(name: str, histories: Path, val: Path, genres: Path, model: Path, curve: Path) -> None:
+    """Write the arrays for both folds and the learning curve of the retriever `name`."""
+    variant = importlib.import_module(f"stages.retrieval.{name}")
+    params = load_params(variant.Params, f"retrievers.{name}")
+    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    length = read_section("histories.max_length")
+    tables = {
+        "likings": read_table(histories / "train.parquet", TRAIN_HISTORIES),
+        "histories": read_table(histories / "val.parquet", HISTORIES),
+        "targets": read_table(val, VALIDATION).filter("is_target").select("user_id", "movie_id"),
+        "genres": read_table(genres),
+    }
+    # Each retriever has random numbers of its own.
+    before_val, before_test = train(variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1)
+    if not all(np.isfinite(v).all() for v in before_test.values()):
+        raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
+    write_arrays(before_val.arrays, model / "val.npz")
+    write_arrays(before_test, model / "test.npz")
+    write_csv(pl.DataFrame(before_val.curve), curve)
+
+
+if __name__ == "__main__":
+    run_stage(main)
