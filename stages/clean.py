@@ -47,17 +47,17 @@ def clean_ratings(
     if complete.height == 0:
         raise StageError(f"{where}: no row has an id, a rating and a time; check its columns")
     scale = f"{params.rating_min:g} to {params.rating_max:g}"
+    rating, time = pl.col("rating"), pl.col("timestamp")
+    cure = "correct it or set clean.rating_min and clean.rating_max"
+    ids = [pl.col(name).is_between(0, LARGEST_ID) for name in ("user_id", "movie_id")]
     checks = {
-        f"a rating outside {scale}; correct it or set clean.rating_min and clean.rating_max": ~pl.col(
-            "rating"
-        ).is_between(params.rating_min, params.rating_max),
-        f"an id outside 0 to {LARGEST_ID}; number users and movies anew": ~(
-            pl.col("user_id").is_between(0, LARGEST_ID)
-            & pl.col("movie_id").is_between(0, LARGEST_ID)
+        f"a rating outside {scale}; {cure}": ~rating.is_between(
+            params.rating_min, params.rating_max
         ),
-        "a time before 1970 or after 2100; give seconds since 1970": ~pl.col(
-            "timestamp"
-        ).is_between(0, LATEST_TIME),
+        f"an id outside 0 to {LARGEST_ID}; number users and movies anew": ~pl.all_horizontal(ids),
+        "a time before 1970 or after 2100; give seconds since 1970": ~time.is_between(
+            0, LATEST_TIME
+        ),
     }
     for problem, wrong in checks.items():
         bad = complete.filter(wrong)

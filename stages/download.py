@@ -53,7 +53,9 @@ def fetch_url(url: str, folder: Path) -> Path:
             resumed = getattr(answer, "status", None) == 206
             have = have if resumed else 0
             total = int(answer.headers.get("Content-Length") or 0) + have
-            bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None)
+            bar = tqdm(
+                total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None
+            )
             with part.open("ab" if resumed else "wb") as out, bar:
                 while chunk := answer.read(CHUNK):
                     out.write(chunk)

@@ -61,7 +61,9 @@ def main(train: Path, val: Path, histories: Path) -> None:
     write_table(train_histories(seen, later, length), histories / "train.parquet", TRAIN_HISTORIES)
     for fold, table in tables.items():
         write_table(table, histories / f"{fold}.parquet", HISTORIES)
-    log.info("%d train targets; %d and %d users", seen.height, before_val.height, before_test.height)
+    log.info(
+        "%d train targets; %d and %d users", seen.height, before_val.height, before_test.height
+    )
 
 
 if __name__ == "__main__":

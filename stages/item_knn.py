@@ -33,8 +33,7 @@ def bm25(liked: sp.csr_array, k1: float, b: float) -> sp.csr_array:
     Args:
         liked: [users, movies] ones.
     """
-    users, movies = liked.shape
-    idf = np.log(movies) - np.log1p(liked.sum(axis=1))
+    idf = np.log(liked.shape[1]) - np.log1p(liked.sum(axis=1))
     length = liked.sum(axis=0)
     saturated = (k1 + 1) / (k1 * (1 - b + b * length / length.mean()) + 1)
     return (sp.diags_array(idf) @ liked @ sp.diags_array(saturated)).tocsr().astype(np.float32)

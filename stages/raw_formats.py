@@ -6,7 +6,6 @@ where a value cannot be read. Movies: movie_id (i64), title, year (i16), genres 
 """
 
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +15,11 @@ from stages.common.stage import StageError
 
 RATING_TYPES = {"user_id": pl.Int64, "movie_id": pl.Int64, "rating": pl.Float64}
 NO_GENRES = ["(no genres listed)", "unknown", ""]
-U_ITEM_GENRES = (
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|"
-    "Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
+U_ITEM_GENRES = [
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+]
 NAMES = {"userId": "user_id", "movieId": "movie_id", "item_id": "movie_id"}
 
 
@@ -157,7 +157,9 @@ def _lines(path: Path, separator: str) -> pl.DataFrame:
 
 def _movies_dat(path: Path) -> pl.DataFrame:
     field = pl.col("fields").list
-    table = _lines(path, "::").select(movie_id=field.get(0), title=field.get(1), genres=field.last())
+    table = _lines(path, "::").select(
+        movie_id=field.get(0), title=field.get(1), genres=field.last()
+    )
     table = table.cast({"movie_id": pl.Int64}, strict=False)
     return _titled(table, pl.col("genres").str.split("|"))
 
@@ -168,7 +170,8 @@ def _movies_u_item(path: Path) -> pl.DataFrame:
         raise StageError(f"{path}: a line has not 24 fields; take the file from ml-100k again")
     field = pl.col("fields").list
     flags = [
-        pl.when(field.get(5 + i) == "1").then(pl.lit(genre)) for i, genre in enumerate(U_ITEM_GENRES)
+        pl.when(field.get(5 + i) == "1").then(pl.lit(genre))
+        for i, genre in enumerate(U_ITEM_GENRES)
     ]
     table = table.select(
         movie_id=field.get(0).cast(pl.Int64, strict=False),

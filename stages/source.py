@@ -20,7 +20,7 @@ def describe(source: str, sources: Path) -> dict[str, str]:
         return {"source": source, "kind": "folder"}
     names = ", ".join(sorted(p.name for p in sources.iterdir() if p.is_file()))
     hint = f"use one of {names}, or the absolute path of a folder"
-    if Path(source).is_dir():
+    if source and Path(source).is_dir():
         hint = f"write its absolute path, {Path(source).resolve()}"
     raise StageError(f"data.source: {source!r} is not known; {hint}")
 

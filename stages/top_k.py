@@ -22,7 +22,9 @@ class CandidateParams:
     count: Annotated[int, Range(1, 10_000)]
 
 
-def folds(train: Path, val: Path, histories: Path) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
+def folds(
+    train: Path, val: Path, histories: Path
+) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
     """What may be known before each fold's targets: its name, the likings, the histories.
 
     The likings are train for `val`, and train and validation for `test`.

@@ -26,7 +26,7 @@ class NumpyOps:
     ones_like = staticmethod(np.ones_like)
 
     @staticmethod
-    def float(x: np.ndarray) -> np.ndarray:
+    def float32(x: np.ndarray) -> np.ndarray:
         """As float32."""
         return x.astype(np.float32)
 
@@ -107,7 +107,7 @@ def encode(w: Weights, ids: Any, heads: int, blocks: int, ops: Any = NumpyOps) -
     real = ids >= 0
     table = movie_vectors(w, ops)
     x = ops.take(table, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + w["position"]
-    x = ops.dropout(x) * ops.float(real)[:, :, None]
+    x = ops.dropout(x) * ops.float32(real)[:, :, None]
     earlier = np.tril(np.ones((length, length), dtype=bool))
     # A padded place may look at itself: a row without any key has no softmax.
     allowed = (earlier[None] & real[:, None, :]) | np.eye(length, dtype=bool)[None]

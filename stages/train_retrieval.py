@@ -51,7 +51,9 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
             scores[seen[rows[part]].nonzero()] = -np.inf
             ranks[part] = np.where(known[part], (scores >= wanted_scores).sum(axis=1), 0)
         names = {f"{m}@{k}": (m, k) for m, k in (("ndcg", 10), ("recall", 10), ("recall", 200))}
-        both = {k: dict(zip(("ndcg", "recall"), single_target_metrics(ranks, k))) for k in (10, 200)}
+        both = {
+            k: dict(zip(("ndcg", "recall"), single_target_metrics(ranks, k))) for k in (10, 200)
+        }
         return {name: both[k][m] for name, (m, k) in names.items()}
 
     return validate
@@ -105,7 +107,9 @@ def main(name: str, histories: Path, val: Path, genres: Path, model: Path, curve
         "genres": read_table(genres),
     }
     # Each retriever has random numbers of its own.
-    before_val, before_test = train(variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1)
+    before_val, before_test = train(
+        variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1
+    )
     if not all(np.isfinite(v).all() for v in before_test.values()):
         raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
     write_arrays(before_val.arrays, model / "val.npz")

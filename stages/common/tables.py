@@ -89,6 +89,14 @@ def embeddings_schema(key: str, dimension: int) -> pl.Schema:
     return pl.Schema({key: pl.Int32, "embedding": pl.Array(pl.Float32, dimension)})
 
 
+def pool_schema(generators: list[str]) -> pl.Schema:
+    """Merged candidates: what each generator says of a movie; null where it says nothing."""
+    columns: dict[str, type[pl.DataType]] = {"user_id": pl.Int32, "movie_id": pl.Int32}
+    for name in generators:
+        columns |= {f"score_{name}": pl.Float32, f"rank_{name}": pl.UInt16}
+    return pl.Schema(columns)
+
+
 def read_table(path: Path, schema: pl.Schema | None = None) -> pl.DataFrame:
     """Read a parquet table; with a `schema`, its columns and types must be these.
 

@@ -31,7 +31,7 @@ class GenreTower(two_tower.TwoTower):
         genres = data.catalogue_genres.shape[1]
         trainable = {"genre": normal(rng, genres, params.dimension, scale=params.dimension**-0.5)}
         fixed = {"catalogue_ids": data.catalogue_ids, "catalogue_genres": data.catalogue_genres}
-        task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
+        task = tfrs.tasks.Retrieval()
         super().__init__(data, params, rng, task, (trainable, fixed))
         rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
         movie_genres = tf.constant(data.catalogue_genres[rows])

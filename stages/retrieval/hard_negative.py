@@ -43,7 +43,6 @@ def build(data: TrainingData, params: Params, rng: np.random.Generator):
     task = tfrs.tasks.Retrieval(
         loss=BayesianPersonalisedRanking(),
         num_hard_negatives=params.hard_negatives,
-        remove_accidental_hits=True,
     )
     model = two_tower.TwoTower(data, params, rng, task)
     return model, functools.partial(two_tower.batches, data, params.batch_size, rng)

@@ -17,6 +17,6 @@ Params = two_tower.TwoTowerParams
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
     """The model and its source of batches."""
-    task = tfrs.tasks.Retrieval(remove_accidental_hits=True)
+    task = tfrs.tasks.Retrieval()
     model = two_tower.TwoTower(data, params, rng, task)
     return model, functools.partial(two_tower.batches, data, params.batch_size, rng)

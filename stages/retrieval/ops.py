@@ -21,7 +21,7 @@ class TensorFlowOps:
         self.row_rate = 0.0
 
     @staticmethod
-    def float(x: tf.Tensor) -> tf.Tensor:
+    def float32(x: tf.Tensor) -> tf.Tensor:
         """As float32."""
         return tf.cast(x, tf.float32)
 

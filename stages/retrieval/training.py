@@ -115,13 +115,13 @@ def fit(
     average: Arrays = {}
     best, curve = Fitted({}, 0, []), []
     for epoch in range(1, epochs + 1):
-        losses = [
-            model.train_on_batch(x, y, return_dict=True)["loss"] for x, y in batches()
-        ]
+        losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for x, y in batches()]
         now = model.arrays()
         # As in Adam, the start at zero is divided out.
         share = params.average * (1 - params.average ** (epoch - 1)) / (1 - params.average**epoch)
-        average = {k: share * average[k] + (1 - share) * v if average else v for k, v in now.items()}
+        average = {
+            k: share * average[k] + (1 - share) * v if average else v for k, v in now.items()
+        }
         arrays = {k: v.astype(np.float32) for k, v in average.items()} | model.fixed
         row = {"epoch": epoch, "loss": float(np.mean(losses))}
         if validate is None:

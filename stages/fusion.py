@@ -1,0 +1,72 @@
+"""Stage: merge the generators' lists into one pool, and rank it without any training (a bar)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+
+from stages.common.params import Range, load_params
+from stages.common.stage import StageError, log, run_stage
+from stages.common.tables import RECOMMENDATIONS, pool_schema, read_table, write_table
+from stages.top_k import FOLDS
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """`generators`: whose lists are merged; `k` damps the first ranks (60 in the paper)."""
+
+    generators: list[str]
+    k: Annotated[float, Range(0, 10_000)]
+
+
+def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """A pool: one row per user and movie of any list, and each generator's score and rank.
+
+    Args:
+        lists: RECOMMENDATIONS by generator.
+
+    Returns:
+        user_id, movie_id, then `score_<generator>` and `rank_<generator>`, null where the
+        generator did not recommend the movie; sorted by user and movie.
+    """
+    keys = ["user_id", "movie_id"]
+    pool = pl.concat([table.select(keys) for table in lists.values()]).unique().sort(keys)
+    for name, table in lists.items():
+        named = table.rename({"score": f"score_{name}", "rank": f"rank_{name}"})
+        pool = pool.join(named, on=keys, how="left", maintain_order="left")
+    return pool
+
+
+def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
+    """RECOMMENDATIONS by reciprocal rank fusion: the sum of 1 / (k + rank) over the lists.
+
+    Cormack, Clarke and Buettcher 2009. Equal sums are ordered by movie id.
+    """
+    gains = [
+        (1 / (k + pl.col(f"rank_{name}").cast(pl.Float64))).fill_null(0) for name in generators
+    ]
+    scored = pool.select("user_id", "movie_id", score=pl.sum_horizontal(gains).cast(pl.Float32))
+    ordered = scored.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
+    return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
+
+
+def main(recommendations: Path, pool: Path, fused: Path) -> None:
+    """Read `recommendations/<generator>`; write the pool and the fused list of both folds."""
+    params = load_params(Params, "fusion")
+    if not params.generators:
+        raise StageError("fusion.generators: is empty; name at least one system")
+    for fold in FOLDS:
+        lists = {
+            name: read_table(recommendations / name / f"{fold}.parquet", RECOMMENDATIONS)
+            for name in params.generators
+        }
+        merged = merge(lists)
+        write_table(merged, pool / f"{fold}.parquet", pool_schema(params.generators))
+        ordered = fuse(merged, params.generators, params.k)
+        write_table(ordered, fused / f"{fold}.parquet", RECOMMENDATIONS)
+        log.info("%s: %d rows of %d lists", fold, merged.height, len(lists))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,125 @@
+"""Stage: all systems side by side, and which differences are larger than chance."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+
+from stages.common.files import write_csv, write_json
+from stages.common.params import Range, check, load_params, read_section
+from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.tables import RANKS, read_table
+from stages.metrics import user_metrics
+
+COLUMNS = ["users"]
+COLUMNS += [f"recall@{k}" for k in (1, 10, 20, 50, 200)]
+COLUMNS += [f"ndcg@{k}" for k in (10, 20, 200)]
+COLUMNS += ["mrr", "coverage@10"]
+SHOWN = [
+    "recall@1",
+    "recall@10",
+    "recall@20",
+    "recall@50",
+    "recall@200",
+    "ndcg@10",
+    "ndcg@20",
+    "mrr",
+    "coverage@10",
+]
+COMPARED = ["ndcg@10", "recall@10", "recall@200"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """`systems`: the rows; `retrievers`: those of which the best by ndcg@10 is a yardstick;
+    `resamples`: how often users are drawn anew for an interval.
+    """
+
+    systems: list[str]
+    retrievers: list[str]
+    resamples: Annotated[int, Range(10, 1_000_000)]
+
+
+def paired_interval(
+    difference: np.ndarray, resamples: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """95% percentile-bootstrap interval of the mean of [users] differences (Efron 1979).
+
+    Both systems are measured on the same users, so users are drawn, not values.
+    """
+    users = len(difference)
+    weights = rng.multinomial(users, np.full(users, 1 / users), size=resamples)
+    low, high = np.percentile(weights @ difference / users, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def intervals(
+    per_user: dict[str, pl.DataFrame], yardsticks: list[str], resamples: int, seed: int
+) -> pl.DataFrame:
+    """Each system against each yardstick, by metric.
+
+    Args:
+        per_user: `user_metrics` of every system, one row per user.
+        yardsticks: Systems to compare with.
+        resamples: Bootstrap samples.
+        seed: Of the samples, which all comparisons share.
+
+    Returns:
+        system, against, metric, difference, low, high, and `real`: 0 is outside the interval.
+    """
+    rows = []
+    for system, table in per_user.items():
+        for against in yardsticks:
+            if system == against:
+                continue
+            paired = table.join(per_user[against], on="user_id", suffix="_other").sort("user_id")
+            for metric in COMPARED:
+                difference = (paired[metric] - paired[f"{metric}_other"]).to_numpy()
+                rng = np.random.default_rng(seed)
+                low, high = paired_interval(difference, resamples, rng)
+                names = {"system": system, "against": against, "metric": metric}
+                figures = {"difference": difference.mean(), "low": low, "high": high}
+                rows.append({**names, **figures, "real": low > 0 or high < 0})
+    return pl.DataFrame(rows)
+
+
+def as_markdown(board: dict[str, dict[str, float]]) -> str:
+    """The leaderboard as a Markdown table, lined up for people too."""
+    lines = [f"| {'system':14} | " + " | ".join(f"{name:>10}" for name in SHOWN) + " |"]
+    lines.append("| " + "-" * 14 + " | " + " | ".join("-" * 9 + ":" for _ in SHOWN) + " |")
+    for system, row in board.items():
+        figures = " | ".join(f"{row[name]:10.4f}" for name in SHOWN)
+        lines.append(f"| {system:14} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> None:
+    """Read `metrics/<system>.json` and `ranks/<system>.parquet` of every system."""
+    params = load_params(Params, "leaderboard")
+    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    for name in ["popularity", *params.retrievers]:
+        if name not in params.systems:
+            raise StageError(f"leaderboard.systems: {name!r} is missing; add it")
+    rows, per_user = {}, {}
+    for system in params.systems:
+        figures = json.loads((metrics / f"{system}.json").read_text(encoding="utf-8"))
+        missing = [name for name in COLUMNS if name not in figures]
+        if missing:
+            raise StageError(f"evaluate.cutoffs: gives no {missing[0]}; add its k")
+        rows[system] = {name: figures[name] for name in COLUMNS}
+        targets = read_table(ranks / f"{system}.parquet", RANKS)
+        per_user[system] = user_metrics(targets, [10, 200])
+    best = max(params.retrievers, key=lambda name: rows[name]["ndcg@10"])
+    table = intervals(per_user, ["popularity", best], params.resamples, seed)
+    write_json(rows, board)
+    write_csv(table, interval_table)
+    with whole_file(text) as temporary:
+        temporary.write_text(as_markdown(rows), encoding="utf-8")
+    log.info("best retriever: %s", best)
+
+
+if __name__ == "__main__":
+    run_stage(main)

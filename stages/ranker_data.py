@@ -1,0 +1,110 @@
+"""Stage: candidates with their features for one ranker; only validation rows have a label."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import polars as pl
+
+from stages.common.files import read_arrays
+from stages.common.params import Range, load_params
+from stages.common.stage import StageError, log, run_stage
+from stages.common.tables import (
+    CATALOGUE,
+    POPULARITY,
+    RECOMMENDATIONS,
+    VALIDATION,
+    read_table,
+    write_table,
+)
+from stages.features import GROUPS, POOL_GROUPS, build_features, past
+from stages.top_k import folds
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerParams:
+    """One ranker: where its candidates and vectors come from, what it sees, what it learns.
+
+    `candidates`: a folder of data/, `recommendations/<system>` or `pools/fusion`; `vectors`: the
+    retriever whose movie vectors give the `similarity` features; `features`: groups of
+    `stages.features`; `objective` and `metric` are LightGBM's (`metric` chooses the number of
+    trees); `misses`: whether users whose target was not retrieved are kept for training.
+    """
+
+    candidates: str
+    vectors: str
+    features: list[str]
+    objective: Literal["lambdarank", "rank_xendcg", "binary"]
+    metric: Literal["ndcg", "auc", "binary_logloss", "map"]
+    cutoff: Annotated[int, Range(1, 1000)]
+    misses: Literal["keep", "drop"]
+
+
+def as_pool(table: pl.DataFrame, generator: str) -> pl.DataFrame:
+    """A single generator's RECOMMENDATIONS as a pool; a merged pool stays as it is."""
+    if table.schema != RECOMMENDATIONS:
+        return table
+    named = table.rename({"score": f"score_{generator}", "rank": f"rank_{generator}"})
+    return named.sort("user_id", "movie_id")
+
+
+def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl.DataFrame:
+    """Append `label`, u8: 1 for a user's target. A target that was not retrieved is not added.
+
+    Args:
+        examples: user_id, movie_id and features.
+        targets: user_id, movie_id of the validation targets.
+        misses: `drop` leaves out users of whom no target was retrieved.
+    """
+    marked = targets.select("user_id", "movie_id", label=pl.lit(1, dtype=pl.UInt8))
+    labelled = examples.join(
+        marked, on=["user_id", "movie_id"], how="left", maintain_order="left"
+    ).with_columns(pl.col("label").fill_null(0))
+    if misses == "drop":
+        labelled = labelled.filter(pl.col("label").max().over("user_id") == 1)
+    if labelled["label"].max() != 1:
+        raise StageError("candidates.count: no validation target was retrieved; set it higher")
+    return labelled
+
+
+def main(
+    name: str,
+    pool: Path,
+    catalogue: Path,
+    genres: Path,
+    popularity: Path,
+    train: Path,
+    val: Path,
+    histories: Path,
+    vectors: Path,
+    item_knn: Path,
+    ease: Path,
+    examples: Path,
+) -> None:
+    """Write val.parquet (with labels) and test.parquet (without) for the ranker `name`."""
+    params = load_params(RankerParams, f"rankers.{name}")
+    known = [*POOL_GROUPS, *GROUPS]
+    for group in params.features:
+        if group not in known:
+            raise StageError(f"rankers.{name}.features: {group!r}; use some of {', '.join(known)}")
+    movies, flags = read_table(catalogue, CATALOGUE), read_table(genres)
+    for fold, likings, before in folds(train, val, histories):
+        data = past(
+            movies,
+            flags,
+            read_table(popularity / f"{fold}.parquet", POPULARITY),
+            likings,
+            read_table(vectors / fold / "movies.parquet"),
+            {m.name: read_arrays(m / f"{fold}.npz") for m in (item_knn, ease)},
+        )
+        candidates = as_pool(read_table(pool / f"{fold}.parquet"), pool.name)
+        table = build_features(candidates, before, data, params.features)
+        if fold == "val":
+            targets = read_table(val, VALIDATION).filter("is_target")
+            table = add_labels(table, targets, params.misses)
+        write_table(table, examples / f"{fold}.parquet", table.schema)
+        log.info("%s: %d rows, %d columns", fold, table.height, table.width)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,167 @@
+"""Stage: train one LightGBM ranker on the validation targets."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from stages.common.files import write_csv
+from stages.common.params import Range, check, load_params, read_section
+from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.tables import read_table
+
+KEYS = ["user_id", "movie_id", "label"]
+LEAK_USERS, LEAK_SHARE = 50, 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """LightGBM's own parameters, and how many trees to look for with how many folds of users.
+
+    `patience`: rounds without a better cross-validated metric; `negatives`: of each user the
+    most that are kept, drawn at random (0 = all); `threads` is fixed so that runs repeat.
+    """
+
+    learning_rate: Annotated[float, Range(1e-5, 1)]
+    num_leaves: Annotated[int, Range(2, 10_000)]
+    min_data_in_leaf: Annotated[int, Range(1, 1_000_000)]
+    feature_fraction: Annotated[float, Range(0.01, 1)]
+    bagging_fraction: Annotated[float, Range(0.01, 1)]
+    lambda_l2: Annotated[float, Range(0, 1e6)]
+    max_trees: Annotated[int, Range(1, 100_000)]
+    patience: Annotated[int, Range(1, 100_000)]
+    folds: Annotated[int, Range(2, 100)]
+    threads: Annotated[int, Range(1, 1024)]
+
+
+def user_folds(sizes: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows for training and for validation, `count` times; no user is ever in both.
+
+    Args:
+        sizes: [users] rows of each user, in the table's order.
+        count: Folds.
+        seed: Of the users' shuffle.
+    """
+    fold = np.random.default_rng(seed).permutation(len(sizes)) % count
+    rows = np.repeat(fold, sizes)
+    return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(count)]
+
+
+def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
+    """Refuse a feature that tells the label by itself: it can only be the answer.
+
+    That is one by which the target stands strictly above, or strictly below, all other
+    candidates of its user, for nearly every user; a missing value counts as the lowest.
+
+    Raises:
+        StageError: There is such a feature, among `LEAK_USERS` users or more.
+    """
+    target = pl.col("label") == 1
+    tells = []
+    for name in features:
+        value = pl.col(name).fill_nan(None).fill_null(-np.inf)
+        others = value.filter(~target)
+        above = value.filter(target).min() > others.max()
+        below = value.filter(target).max() < others.min()
+        tells += [above.alias(f"{name} above"), below.alias(f"{name} below")]
+    judged = examples.filter(target.any().over("user_id") & (~target).any().over("user_id"))
+    table = judged.group_by("user_id").agg(tells).drop("user_id")
+    if table.height < LEAK_USERS:
+        return
+    for name, share in table.mean().row(0, named=True).items():
+        if share is not None and share >= LEAK_SHARE:
+            feature = name.rsplit(" ", 1)[0]
+            raise StageError(f"{feature}: tells the label of {share:.0%} of users; it leaks")
+
+
+def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, seed: int) -> dict:
+    """The dict that LightGBM takes; equal inputs give equal trees."""
+    return {
+        "objective": objective,
+        "metric": metric,
+        "eval_at": [cutoff],
+        "learning_rate": params.learning_rate,
+        "num_leaves": params.num_leaves,
+        "min_data_in_leaf": params.min_data_in_leaf,
+        "feature_fraction": params.feature_fraction,
+        "bagging_fraction": params.bagging_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": params.lambda_l2,
+        "lambdarank_truncation_level": max(30, cutoff),
+        "num_threads": params.threads,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def train(
+    examples: pl.DataFrame, params: Params, options: dict, seed: int
+) -> tuple[lgb.Booster, float]:
+    """Choose the number of trees by cross-validation over users, then train on all of them.
+
+    Args:
+        examples: user_id, movie_id, label and features, sorted by user.
+        params: Trees and folds.
+        options: From `lightgbm_params`.
+        seed: Of the folds.
+
+    Returns:
+        The booster and its cross-validated metric.
+    """
+    features = [name for name in examples.columns if name not in KEYS]
+    check_labels(examples, features)
+    sizes = examples.group_by("user_id", maintain_order=True).len()["len"].to_numpy()
+    if len(sizes) < params.folds:
+        raise StageError(
+            f"lightgbm.folds: {params.folds} folds of {len(sizes)} users; set it lower"
+        )
+
+    def dataset() -> lgb.Dataset:
+        values = examples.select(features).to_numpy(order="c")
+        labels = examples["label"].to_numpy()
+        return lgb.Dataset(values, labels, group=sizes, feature_name=features, params=options)
+
+    found = lgb.cv(
+        options,
+        dataset(),
+        num_boost_round=params.max_trees,
+        folds=user_folds(sizes, params.folds, seed),
+        callbacks=[lgb.early_stopping(params.patience, verbose=False)],
+    )
+    means = next(values for name, values in found.items() if name.endswith("-mean"))
+    return lgb.train(options, dataset(), num_boost_round=len(means)), means[-1]
+
+
+def importance(booster: lgb.Booster) -> pl.DataFrame:
+    """Share of the total gain and number of splits by feature, most important first."""
+    gain = booster.feature_importance("gain")
+    table = pl.DataFrame(
+        {
+            "feature": booster.feature_name(),
+            "gain_share": gain / max(gain.sum(), 1e-12),
+            "splits": booster.feature_importance("split"),
+        }
+    )
+    return table.sort(["gain_share", "feature"], descending=[True, False])
+
+
+def main(name: str, examples: Path, model: Path, importance_table: Path) -> None:
+    """Write the booster as text, and its feature importance."""
+    params = load_params(Params, "lightgbm")
+    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    ranker = {k: read_section(f"rankers.{name}.{k}") for k in ("objective", "metric", "cutoff")}
+    options = lightgbm_params(params, **ranker, seed=seed)
+    booster, metric = train(read_table(examples), params, options, seed)
+    with whole_file(model) as temporary:
+        temporary.write_text(booster.model_to_string(), encoding="utf-8")
+    write_csv(importance(booster), importance_table)
+    log.info("%d trees, cross-validated %s %.4f", booster.num_trees(), ranker["metric"], metric)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,67 @@
+"""Shared fixtures: a tiny MovieLens-like data set written by code, and the pipeline's root."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
+
+
+def tiny_tables(users: int = 60, movies: int = 40) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Ratings and movies; a user prefers one genre, so there is something to learn."""
+    rng = np.random.default_rng(7)
+    taste = rng.integers(0, len(GENRES), users)
+    genre = np.arange(movies) % len(GENRES)
+    rows = []
+    for user in range(users):
+        weight = np.where(genre == taste[user], 8.0, 1.0) / (1 + np.arange(movies) / 8)
+        chosen = rng.choice(
+            movies, size=rng.integers(8, 20), replace=False, p=weight / weight.sum()
+        )
+        for place, movie in enumerate(chosen):
+            stars = 5.0 if genre[movie] == taste[user] else float(rng.integers(2, 6))
+            rows.append((user + 1, int(movie) + 1, stars, 1_000_000_000 + user * 5000 + place * 60))
+    ratings = pl.DataFrame(rows, schema=["userId", "movieId", "rating", "timestamp"], orient="row")
+    titles = [f"Film, No. {m + 1} ({1980 + m})" for m in range(movies)]
+    names = [GENRES[g] if m else "(no genres listed)" for m, g in enumerate(genre)]
+    catalogue = pl.DataFrame({"movieId": range(1, movies + 1), "title": titles, "genres": names})
+    return ratings, catalogue
+
+
+@pytest.fixture
+def tiny_movielens(tmp_path: Path) -> Path:
+    """A folder with ratings.csv and movies.csv."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    ratings, catalogue = tiny_tables()
+    ratings.write_csv(folder / "ratings.csv")
+    catalogue.write_csv(folder / "movies.csv")
+    return folder
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{name}_NAME": "Test", f"GIT_{name}_EMAIL": "test@example.org"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A copy of the code and params, to run stages in as a user would."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    shutil.copytree(
+        ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(ROOT / "data" / "sources", folder / "data" / "sources")
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder

@@ -1,0 +1,184 @@
+import dataclasses
+import importlib
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.common.params import load_params
+from stages.common.tables import SPLIT, VALIDATION
+from stages.embeddings import embedding_table
+from stages.genre_features import genre_columns
+from stages.histories import last_histories, train_histories
+from stages.time_split import leave_one_out, order
+from stages.towers import encode, history_matrix, serve_movies, serve_users
+from tests.conftest import ROOT, tiny_tables
+
+VARIANTS = ["id", "genre", "hard_negative", "history"]
+LENGTH = 8
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pl.DataFrame]:
+    """Tiny inputs of `stages.train_retrieval.train`."""
+    ratings, movies = tiny_tables()
+    liked = ratings.filter(pl.col("rating") >= 4).rename(
+        {"userId": "user_id", "movieId": "movie_id"}
+    )
+    split, val, _ = leave_one_out(order(liked.with_row_index("row"), "file", 0), 3)
+    catalogue = movies.select(
+        pl.col("movieId").cast(pl.Int32).alias("movie_id"),
+        genres=pl.col("genres").str.split("|").list.filter(pl.element() != "(no genres listed)"),
+    )
+    cold = pl.DataFrame({"movie_id": [99], "genres": [["Drama"]]}).cast({"movie_id": pl.Int32})
+    val = val.select(VALIDATION.names())
+    return {
+        "likings": train_histories(split.select(SPLIT.names()), val, LENGTH),
+        "histories": last_histories(split.join(val, on="user_id", how="semi"), LENGTH),
+        "targets": val.select("user_id", "movie_id"),
+        "genres": genre_columns(pl.concat([catalogue, cold])),
+    }
+
+
+def trained(name: str, tables: dict, monkeypatch: pytest.MonkeyPatch, **changes: object):
+    from stages.train_retrieval import train
+
+    monkeypatch.chdir(ROOT)
+    variant = importlib.import_module(f"stages.retrieval.{name}")
+    params = load_params(variant.Params, f"retrievers.{name}")
+    small = {"dimension": 16, "batch_size": 32, "epochs": 4, "refit": False, "dropout": 0.0}
+    params = dataclasses.replace(params, **{**small, "learning_rate": 0.01, **changes})
+    return train(variant, params, tables, LENGTH, seed=1)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_retriever_learns_repeats_itself_and_gives_vectors(
+    name: str, tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, before_test = trained(name, tables, monkeypatch)
+    losses = [row["loss"] for row in fit.curve]
+    assert losses[-1] < losses[0]
+    movie_ids, movies = serve_movies(fit.arrays)
+    _, users = serve_users(fit.arrays, tables["histories"])
+    assert users.shape == (tables["histories"].height, 17)
+    assert movies.shape == (len(movie_ids), 17)
+    assert np.isfinite(users).all()
+    assert np.isfinite(movies).all()
+    assert embedding_table("movie_id", movie_ids, movies).schema["embedding"].shape == (17,)
+    again, _ = trained(name, tables, monkeypatch)
+    assert all(np.array_equal(v, again.arrays[k]) for k, v in fit.arrays.items())
+    assert all(np.array_equal(v, before_test[k]) for k, v in fit.arrays.items())
+
+
+def test_refit_knows_the_validation_movies(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, before_test = trained("id", tables, monkeypatch, epochs=2, refit=True)
+    known = tables["likings"].filter(~pl.col("in_val"))["movie_id"].unique().sort()
+    assert fit.arrays["movie_ids"].tolist() == known.to_list()
+    everything = tables["likings"]["movie_id"].unique().sort()
+    assert before_test["movie_ids"].tolist() == everything.to_list()
+
+
+def test_early_stopping_keeps_the_best_epoch(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, _ = trained("id", tables, monkeypatch, epochs=40, patience=2, learning_rate=0.05)
+    scores = [row["ndcg@10"] for row in fit.curve]
+    assert fit.epoch == int(np.argmax(scores)) + 1
+    assert len(scores) == min(40, fit.epoch + 2)
+
+
+def test_genres_place_a_movie_that_nobody_has_liked(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, _ = trained("genre", tables, monkeypatch, epochs=8, movie_dropout=0.5)
+    ids, vectors = serve_movies(fit.arrays)
+    assert 99 in ids
+    assert 99 not in fit.arrays["movie_ids"]
+    drama = tables["genres"].filter(pl.col("genre_Drama") == 1)["movie_id"].to_list()
+    unit = vectors[:, :-1] / np.linalg.norm(vectors[:, :-1], axis=1, keepdims=True)
+    cosine = unit @ unit[ids == 99][0]
+    others = [m for m in ids if m not in drama and m != 99]
+    inside = cosine[np.isin(ids, [m for m in drama if m != 99])].mean()
+    assert inside > cosine[np.isin(ids, others)].mean() + 0.2
+
+
+def test_padding_and_the_future_do_not_change_a_users_vector(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, _ = trained("history", tables, monkeypatch, epochs=1)
+    w = fit.arrays
+    heads, blocks = int(w["heads"]), int(w["blocks"])
+    a = np.array([[-1, -1, -1, -1, -1, 3, 1, 2]])
+    b = np.array([[-1, -1, -1, -1, -1, 3, 1, 7]])
+    first, second = encode(w, a, heads, blocks), encode(w, b, heads, blocks)
+    assert np.allclose(first[:, :-1], second[:, :-1], atol=1e-6)
+    assert not np.allclose(first[:, -1], second[:, -1], atol=1e-3)
+    longer = dict(w, position=np.concatenate([np.ones((4, 16), np.float32), w["position"]]))
+    padded = np.concatenate([np.full((1, 4), -1), a], axis=1)
+    assert np.allclose(encode(longer, padded, heads, blocks)[:, -1], first[:, -1], atol=1e-5)
+
+
+def test_numpy_serves_what_tensorflow_trained(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.retrieval.ops import TensorFlowOps
+
+    fit, _ = trained("history", tables, monkeypatch, epochs=1)
+    ids = np.array([[-1, -1, -1, 5, 4, 3, 1, 2], [0, 1, 2, 3, 4, 5, 6, 7]])
+    arguments = int(fit.arrays["heads"]), int(fit.arrays["blocks"])
+    weights = {k: v for k, v in fit.arrays.items() if v.dtype == np.float32}
+    trained_with = encode(weights, ids, *arguments, TensorFlowOps(0.0)).numpy()
+    assert np.allclose(encode(weights, ids, *arguments), trained_with, atol=1e-4)
+
+
+def test_history_matrix_is_right_aligned_and_skips_unknown_movies() -> None:
+    types = {"user_id": pl.Int32, "history": pl.List(pl.Int32)}
+    histories = pl.DataFrame([(1, [10, 20]), (2, [30, 20, 99, 10])], schema=types, orient="row")
+    matrix = history_matrix(histories, np.array([10, 20, 30]), 3)
+    assert matrix.tolist() == [[-1, 0, 1], [1, -1, 0]]
+
+
+def test_windows_cover_every_liking_as_a_target() -> None:
+    from stages.retrieval.history import windows
+    from stages.retrieval.training import TrainingData
+
+    sizes = [1, 2, 5, 23]
+    users = np.repeat(np.arange(4), sizes).astype(np.int32)
+    movies = np.arange(len(users), dtype=np.int32)  # each liking is a movie of its own
+    empty = np.empty(0)
+    data = TrainingData(np.arange(4), movies, users, movies, 5, empty, empty)
+    for seed in range(5):
+        drawn = windows(data, 5, np.random.default_rng(seed))
+        owner = np.where(drawn >= 0, users[np.maximum(drawn, 0)], -1)
+        pairs = (drawn[:, :-1] >= 0) & (drawn[:, 1:] >= 0)
+        assert (owner[:, :-1] == owner[:, 1:])[pairs].all()
+        assert (np.diff(drawn, axis=1)[pairs] == 1).all()
+        first = np.cumsum([0, *sizes[:-1]])
+        wanted = set(movies.tolist()) - set(first.tolist())
+        assert set(drawn[:, 1:][pairs].tolist()) == wanted
+
+
+def test_hard_negatives_are_the_highest_scoring_unliked_candidates() -> None:
+    import tensorflow as tf
+    import tensorflow_recommenders as tfrs
+
+    from stages.retrieval.hard_negative import BayesianPersonalisedRanking
+
+    task = tfrs.tasks.Retrieval(loss=BayesianPersonalisedRanking(), num_hard_negatives=1)
+    query, candidates = tf.constant([[1.0]]), tf.constant([[2.0], [5.0], [3.0]])
+    mask = tf.constant([[True, False, True]])
+    loss = task(query, candidates, score_mask=mask, compute_metrics=False)
+    # 5 is masked, so the hardest negative is 3: log(1 + exp(3 - 2)).
+    assert float(loss) == pytest.approx(np.log1p(np.exp(1.0)), rel=1e-5)
+
+
+def test_liked_movies_are_no_negatives(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.retrieval import id as id_retriever
+    from stages.retrieval.training import training_data
+
+    monkeypatch.chdir(ROOT)
+    params = load_params(id_retriever.Params, "retrievers.id")
+    data = training_data(tables["likings"], tables["genres"], LENGTH)
+    model, _ = id_retriever.build(data, params, np.random.default_rng(0))
+    everything = np.arange(len(data.movie_ids), dtype=np.int32)
+    unliked = model.unliked(np.array([0, 3], np.int32), everything).numpy()
+    for row, user in enumerate((0, 3)):
+        assert set(everything[~unliked[row]]) == set(data.movies[data.users == user])

@@ -1,0 +1,91 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.common.tables import POSITIVES, RATINGS
+from stages.histories import last_histories, train_histories
+from stages.positives import keep_positives
+from stages.time_split import global_split, leave_one_out, mix, order
+
+
+def positives(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
+    """(user, movie, time) rows in file order."""
+    table = pl.DataFrame(rows, schema=["user_id", "movie_id", "timestamp"], orient="row")
+    return table.with_row_index("row").select(pl.col(n).cast(k) for n, k in POSITIVES.items())
+
+
+def test_a_rating_equal_to_the_threshold_is_a_liking() -> None:
+    rows = [(1, 1, 4.0, 5, 0), (1, 2, 3.5, 6, 1)]
+    ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
+    assert keep_positives(ratings, 4.0)["movie_id"].to_list() == [1]
+
+
+def test_the_latest_rating_of_a_movie_counts() -> None:
+    rows = [(1, 1, 5.0, 9, 0), (1, 1, 2.0, 10, 1), (1, 2, 1.0, 3, 2), (1, 2, 5.0, 3, 3)]
+    ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
+    # Movie 1 was disliked later; movie 2 was rated twice in a second, the last row counts.
+    assert keep_positives(ratings, 4.0)["movie_id"].to_list() == [2]
+
+
+def test_ties_are_in_file_order_or_hashed_whatever_the_file_order() -> None:
+    rows = [(1, movie, 5) for movie in (30, 10, 20, 40)]
+    assert order(positives(rows), "file", 0)["movie_id"].to_list() == [30, 10, 20, 40]
+    hashed = [order(positives(r), "hash", 3)["movie_id"].to_list() for r in (rows, rows[::-1])]
+    assert hashed[0] == hashed[1]
+    seeds = {tuple(order(positives(rows), "hash", s)["movie_id"]) for s in range(10)}
+    assert len(seeds) > 3
+
+
+def test_mix_spreads_evenly() -> None:
+    values = mix(np.ones(10_000, dtype=np.int32), np.arange(10_000, dtype=np.int32), 42)
+    counts = np.bincount((values % np.uint64(8)).astype(int), minlength=8)
+    assert counts.min() > 1100
+    assert len(np.unique(values)) == 10_000
+
+
+def test_leave_one_out_holds_out_the_last_two() -> None:
+    rows = [(1, m, m) for m in range(5)] + [(2, 1, 1), (2, 2, 2)]
+    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    assert test.select("user_id", "movie_id").rows() == [(1, 4)]
+    assert val.select("user_id", "movie_id", "is_target").rows() == [(1, 3, True)]
+    assert train.select("user_id", "movie_id").rows() == [(1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert test["history_length"].to_list() == [4]
+
+
+@pytest.mark.parametrize(("times", "tied"), [((1, 2, 2), True), ((1, 1, 2), False)])
+def test_tied_means_the_last_two_have_one_time(times: tuple, tied: bool) -> None:
+    rows = [(1, movie, time) for movie, time in enumerate(times)]
+    _, _, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    assert test["tied"].to_list() == [tied]
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"), [("first", [3]), ("last", [5]), ("all", [3, 4, 5])]
+)
+def test_global_split_cuts_at_one_time(targets: str, expected: list[int]) -> None:
+    rows = [(1, m, m * 10) for m in range(6)] + [(2, 7, 35)]
+    train, val, test = global_split(order(positives(rows), "file", 0), 20, 30, targets)
+    assert train["timestamp"].max() < 20
+    assert val["timestamp"].to_list() == [20]
+    # User 2 is new after the cut: nothing is known of them, so they are not measured.
+    assert test["user_id"].unique().to_list() == [1]
+    assert test["movie_id"].to_list() == expected
+
+
+def test_histories_are_cut_before_the_target_oldest_first() -> None:
+    rows = [(1, m, m) for m in range(6)] + [(2, m, m) for m in range(3)]
+    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    before = last_histories(train, max_length=3)
+    assert before["history"].to_list() == [[1, 2, 3], [0]]
+    assert before["history_length"].to_list() == [4, 1]
+    held = pl.concat([val, test], how="diagonal").select("user_id", "movie_id")
+    flat = before.explode("history", "timestamps").rename({"history": "movie_id"})
+    assert flat.join(held, on=["user_id", "movie_id"]).height == 0
+
+
+def test_train_history_sizes_stay_within_the_user_and_the_limit() -> None:
+    rows = [(1, m, m) for m in range(5)] + [(2, m, m) for m in range(3)]
+    train, val, _ = leave_one_out(order(positives(rows), "file", 0), 3)
+    table = train_histories(train, val, max_length=2)
+    assert table["history_size"].to_list() == [0, 1, 2, 2, 0, 1]
+    assert table["in_val"].to_list() == [False, False, False, True, False, True]
