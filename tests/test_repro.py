@@ -1,0 +1,244 @@
+"""The whole pipeline through dvc on tiny data, as a user would run it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.common.params import YAML
+from tests.conftest import ROOT, run
+
+pytestmark = pytest.mark.slow
+
+SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
+BOARD = ["metrics", "show", "--json", "metrics/leaderboard.json"]
+
+
+def dvc(repo: Path, *arguments: str, ok: bool = True) -> str:
+    done = run(["dvc", *arguments], repo)
+    text = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, text[-3000:]
+    return text
+
+
+def ran(text: str) -> set[str]:
+    """The names of the stages that a `dvc repro` has run."""
+    return set(re.findall(r"Running stage '([^']+)'", text))
+
+
+def commit(repo: Path, message: str) -> None:
+    run(["git", "add", "-A"], repo)
+    done = run(["git", "commit", "-qm", message], repo)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def edit_params(repo: Path, **changes: object) -> None:
+    """Set dotted keys, written with `__` for the dot."""
+    yaml = YAML()
+    params = yaml.load(repo / "params.yaml")
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        block = params
+        for section in sections:
+            block = block[section]
+        block[last] = value
+    yaml.dump(params, repo / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with small models and a user's folder as its source, run once and committed."""
+    from tests.conftest import tiny_tables
+
+    folder = tmp_path_factory.mktemp("clone") / "repo"
+    names = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    source = folder.parent / "tiny"
+    source.mkdir()
+    ratings, movies = tiny_tables()
+    ratings.write_csv(source / "ratings.csv")
+    movies.write_csv(source / "movies.csv")
+    changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
+    for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
+        smaller = {k: v for k, v in SMALL.items() if k in block}
+        changes |= {f"retrievers__{name}__{k}": v for k, v in smaller.items()}
+    edit_params(folder, **changes, lightgbm__max_trees=20, lightgbm__min_data_in_leaf=5)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(folder / "metrics", ignore_errors=True)
+    for command in (["git", "init", "-q", "-b", "main"], ["git", "add", "-A"]):
+        run(command, folder)
+    dvc(folder, "repro")
+    commit(folder, "first run")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def restored(repo: Path):
+    yield
+    run(["git", "checkout", "-q", "-f", "main"], repo)
+    run(["git", "clean", "-qfd"], repo)
+    dvc(repo, "checkout", "-q", "-f")
+
+
+GENRE_CHAIN = {
+    *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
+    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard"),
+    *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
+    *("evaluate@ranker_history", "evaluate@ranker_hit"),
+}
+
+
+def test_a_second_run_does_nothing_and_all_systems_are_measured(repo: Path) -> None:
+    assert ran(dvc(repo, "repro")) == set()
+    board = json.loads((repo / "metrics" / "leaderboard.json").read_text())
+    systems = YAML().load(repo / "params.yaml")["leaderboard"]["systems"]
+    assert list(board) == list(systems)
+    for row in board.values():
+        assert all(0 <= value <= 1 for name, value in row.items() if name != "users")
+    # The tiny users like one genre; whoever learned that beats popularity.
+    assert board["item_knn"]["ndcg@10"] > board["popularity"]["ndcg@10"]
+    for path in (repo / "data" / "recommendations").glob("*/test.parquet"):
+        seen = pl.concat(
+            pl.read_parquet(repo / "data" / "split" / f"{part}.parquet").select(
+                "user_id", "movie_id"
+            )
+            for part in ("train", "val")
+        )
+        listed = pl.read_parquet(path)
+        assert listed.join(seen, on=["user_id", "movie_id"]).height == 0, path
+
+
+def test_a_changed_genre_retriever_reruns_its_chain_only(repo: Path) -> None:
+    edit_params(repo, retrievers__genre__learning_rate=0.02)
+    stages = ran(dvc(repo, "repro"))
+    assert stages <= GENRE_CHAIN
+    assert {"train_retrieval@genre", "embeddings@genre", "candidates@genre"} <= stages
+
+
+def test_changed_cutoffs_train_nothing(repo: Path) -> None:
+    edit_params(repo, evaluate__cutoffs=[1, 5, 10, 20, 50, 200])
+    stages = ran(dvc(repo, "repro"))
+    systems = YAML().load(repo / "params.yaml")["leaderboard"]["systems"]
+    assert stages == {*(f"evaluate@{s}" for s in systems), "leaderboard"}
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("positives", {"positives"}),
+        ("fusion", {"fusion"}),
+        ("rerank", {f"rerank@{r}" for r in ("basic", "history", "hit")}),
+    ],
+)
+def test_a_comment_in_a_stages_module_reruns_that_stage_only(
+    repo: Path, module: str, expected: set[str]
+) -> None:
+    path = repo / "stages" / f"{module}.py"
+    path.write_text(path.read_text() + "# A remark.\n")
+    assert ran(dvc(repo, "repro")) == expected
+
+
+def test_a_changed_file_in_the_users_folder_is_noticed(repo: Path) -> None:
+    source = Path(YAML().load(repo / "params.yaml")["data"]["source"])
+    movies = source / "movies.csv"
+    before = movies.read_text()
+    try:
+        movies.write_text(before.replace("Film, No. 1 ", "Another film "))
+        assert "changed deps" in dvc(repo, "status", "download")
+        stages = ran(dvc(repo, "repro", "clean"))
+        assert stages == {"download", "clean"}
+    finally:
+        movies.write_text(before)
+
+
+def test_bad_input_is_one_line_and_the_old_outputs_come_back(repo: Path) -> None:
+    bad = repo.parent / "bad"
+    bad.mkdir()
+    (bad / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,9,5\n")
+    (bad / "movies.csv").write_text("movieId,title,genres\n1,A,Drama\n")
+    lock = (repo / "dvc.lock").read_bytes()
+    edit_params(repo, data__source=str(bad))
+    text = dvc(repo, "repro", ok=False)
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: data/raw/ratings.csv: data row 1 has a rating outside")
+    assert "Traceback" not in text
+    edit_params(repo, data__source="nowhere")
+    text = dvc(repo, "repro", ok=False)
+    assert "error: data.source: 'nowhere' is not known; use one of ml-100k" in text
+    run(["git", "checkout", "-q", "-f", "."], repo)
+    dvc(repo, "checkout", "-f")
+    assert (repo / "dvc.lock").read_bytes() == lock
+    assert ran(dvc(repo, "repro")) == set()
+
+
+def test_metrics_diff_between_branches_names_what_changed(repo: Path) -> None:
+    run(["git", "checkout", "-q", "-b", "less"], repo)
+    edit_params(repo, item_knn__neighbours=2)
+    dvc(repo, "repro")
+    commit(repo, "fewer neighbours")
+    text = dvc(repo, "metrics", "diff", "main", "--md", "--targets", "metrics/leaderboard.json")
+    assert re.search(r"\| metrics/leaderboard\.json +\| item_knn\.ndcg@10 +\| 0\.\d+", text), text
+
+
+def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -> None:
+    dvc(repo, "exp", "run", "-n", "here", "-S", "retrievers.history.epochs=1")
+    dvc(repo, "exp", "run", "-n", "aside", "--temp", "-S", "ease.regularisation=50")
+    dvc(repo, "exp", "run", "-n", "later", "--queue", "-S", "fusion.k=30")
+    dvc(repo, "queue", "start")
+    dvc(repo, "queue", "logs", "-f", "later")
+    names = dvc(repo, "exp", "list", "--name-only").split()
+    assert {"here", "aside", "later"} <= set(names)
+
+
+def test_another_folder_can_be_tried_as_an_experiment(repo: Path) -> None:
+    from tests.conftest import tiny_tables
+
+    other = repo.parent / "other"
+    other.mkdir()
+    ratings, movies = tiny_tables(users=70)
+    ratings.write_csv(other / "ratings.csv")
+    movies.write_csv(other / "movies.csv")
+    dvc(repo, "exp", "run", "-n", "other", "-S", f"data.source={other}")
+    assert json.loads((repo / "metrics" / "data.json").read_text())["users"] == 70
+
+
+def test_a_clean_second_run_gives_the_same_lock(repo: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "again"
+    run(["git", "clone", "-q", str(repo), str(clone)], tmp_path)
+    lock = (clone / "dvc.lock").read_bytes()
+    (clone / "dvc.lock").unlink()
+    dvc(clone, "repro")
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert run(["git", "status", "--porcelain"], clone).stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--user", "42"], ["--liked", "Film, No. 3 (1982)", "--liked", "7"]]
+)
+def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments: list[str]) -> None:
+    done = run(["python", "-m", "stages.recommend", *arguments, "--top", "5"], repo)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[2].split() == ["#", "title", "genres", "score", "found", "by", "(rank", "there)"]
+    ids = [int(i) for i in re.findall(r"\[(\d+)\]", "\n".join(lines[3:8]))]
+    assert len(set(ids)) == 5
+    assert not {3, 7} & set(ids) or "--user" in arguments
+
+
+def test_recommend_says_what_is_wrong(repo: Path) -> None:
+    cases = {
+        ("--user", "999"): "error: --user 999: has no liking; give a user of the data, or --liked",
+        ("--liked", "Flim, No. 3 (1982)"): "error: --liked 'Flim, No. 3 (1982)': no such movie;",
+        ("--liked", "Film"): "error: --liked 'Film': fits 40 movies; give one of",
+    }
+    for arguments, message in cases.items():
+        done = run(["python", "-m", "stages.recommend", *arguments], repo)
+        assert done.returncode == 1
+        assert done.stderr.startswith(message), done.stderr
