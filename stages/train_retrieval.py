@@ -37,7 +37,7 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
         liked_ids = likings["movie_id"].unique().sort().to_numpy()
         movies = movies[np.searchsorted(movie_ids, liked_ids)]
         users, queries = serve_users(arrays, histories)
-        wanted = targets.filter(pl.col("user_id").is_in(users))
+        wanted = targets.filter(pl.col("user_id").is_in(pl.Series(users).implode()))
         rows = np.searchsorted(users, wanted["user_id"].to_numpy())
         columns = np.searchsorted(liked_ids, wanted["movie_id"].to_numpy())
         columns = columns.clip(max=len(liked_ids) - 1)
