@@ -55,7 +55,9 @@ def means(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:
 
 def coverage(recommendations: pl.DataFrame, users: pl.Series, movies: int) -> float:
     """Share of the `movies` candidates that stand in the first places of at least one list."""
-    top = recommendations.filter(pl.col("rank") <= LIST_LENGTH, pl.col("user_id").is_in(users.implode()))
+    top = recommendations.filter(
+        pl.col("rank") <= LIST_LENGTH, pl.col("user_id").is_in(users.implode())
+    )
     return top["movie_id"].n_unique() / movies
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.files import write_csv, write_json
-from stages.common.params import Range, check, load_params, read_section
+from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, log, run_stage, whole_file
 from stages.common.tables import RANKS, read_table
 from stages.metrics import user_metrics
@@ -99,7 +99,7 @@ def as_markdown(board: dict[str, dict[str, float]]) -> str:
 def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> None:
     """Read `metrics/<system>.json` and `ranks/<system>.parquet` of every system."""
     params = load_params(Params, "leaderboard")
-    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    seed = read_seed()
     for name in ["popularity", *params.retrievers]:
         if name not in params.systems:
             raise StageError(f"leaderboard.systems: {name!r} is missing; add it")

@@ -51,14 +51,3 @@ def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
             (gain / best.first()).alias(f"ndcg@{k}"),
         ]
     return ranks.group_by("user_id", maintain_order=True).agg(columns)
-
-
-def single_target_metrics(ranks: np.ndarray, k: int) -> tuple[float, float]:
-    """Mean ndcg@k and recall@k of users with one target each.
-
-    Args:
-        ranks: [users] rank of each target from 1; 0 = not recommended.
-    """
-    hit = (ranks > 0) & (ranks <= k)
-    gains = np.where(hit, 1 / np.log2(np.maximum(ranks, 1) + 1.0), 0.0)
-    return float(gains.mean()), float(hit.mean())

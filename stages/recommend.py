@@ -18,7 +18,7 @@ import polars as pl
 
 from stages.candidates import search_unseen
 from stages.common.files import read_arrays
-from stages.common.params import check, load_params, read_section
+from stages.common.params import load_params, read_value
 from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, HISTORIES, POPULARITY, SPLIT, VALIDATION, read_table
 from stages.features import build_features, past
@@ -63,7 +63,7 @@ class Chain:
     def __init__(self, ranker: str) -> None:
         self.params = load_params(RankerParams, f"rankers.{ranker}")
         self.count = load_params(CandidateParams, "candidates").count
-        self.threads = check(read_section("lightgbm.threads"), int, "lightgbm.threads")
+        self.threads = read_value("lightgbm.threads", int)
         self.generators = load_params(FusionParams, "fusion").generators
         if not self.params.candidates.startswith("pools/"):
             self.generators = [Path(self.params.candidates).name]
@@ -94,7 +94,7 @@ class Chain:
         movies = mine["history"].explode().to_list() if mine.height else []
         times = mine["timestamps"].explode().to_list() if mine.height else []
         now = max(times or [int(self.likings["timestamp"].max())])
-        length = check(read_section("histories.max_length"), int, "histories.max_length")
+        length = read_value("histories.max_length", int)
         new = [movie for movie in liked if movie not in set(known["movie_id"])]
         row = {
             # A new user takes the id 0; nothing of a known user is used.

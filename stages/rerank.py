@@ -5,7 +5,7 @@ from pathlib import Path
 import lightgbm as lgb
 import polars as pl
 
-from stages.common.params import check, read_section
+from stages.common.params import read_value
 from stages.common.stage import log, run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 
@@ -21,7 +21,7 @@ def rerank(booster: lgb.Booster, examples: pl.DataFrame, threads: int) -> pl.Dat
 
 def main(model: Path, examples: Path, recommendations: Path) -> None:
     """Read the booster and examples without labels, write RECOMMENDATIONS."""
-    threads = check(read_section("lightgbm.threads"), int, "lightgbm.threads")
+    threads = read_value("lightgbm.threads", int)
     booster = lgb.Booster(model_str=model.read_text(encoding="utf-8"))
     ordered = rerank(booster, read_table(examples), threads)
     write_table(ordered, recommendations, RECOMMENDATIONS)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stages.common.params import check, read_section
+from stages.common.params import read_value
 from stages.common.stage import StageError, run_stage, whole_file
 
 
@@ -27,7 +27,7 @@ def describe(source: str, sources: Path) -> dict[str, str]:
 
 def main(sources: Path, description: Path) -> None:
     """Write what the source is to a small file that the download depends on."""
-    source = check(read_section("data.source"), str, "data.source")
+    source = read_value("data.source", str)
     text = json.dumps(describe(source, sources), indent=2)
     with whole_file(description) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.files import write_json
-from stages.common.params import Range, check, load_params, read_section
+from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, log, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, VALIDATION, read_table, write_table
 
@@ -106,7 +106,7 @@ def global_split(
 def main(positives: Path, split: Path, metrics: Path) -> None:
     """Read POSITIVES, write train.parquet, val.parquet and test.parquet into `split`."""
     params = load_params(Params, "time_split")
-    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    seed = read_seed()
     ordered = order(read_table(positives, POSITIVES), params.ties, seed)
     if params.method == "leave_one_out":
         parts = leave_one_out(ordered, params.min_positives)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.files import write_csv
-from stages.common.params import Range, check, load_params, read_section
+from stages.common.params import Range, load_params, read_section, read_seed
 from stages.common.stage import StageError, log, run_stage, whole_file
 from stages.common.tables import read_table
 
@@ -153,7 +153,7 @@ def importance(booster: lgb.Booster) -> pl.DataFrame:
 def main(name: str, examples: Path, model: Path, importance_table: Path) -> None:
     """Write the booster as text, and its feature importance."""
     params = load_params(Params, "lightgbm")
-    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
+    seed = read_seed()
     ranker = {k: read_section(f"rankers.{name}.{k}") for k in ("objective", "metric", "cutoff")}
     options = lightgbm_params(params, **ranker, seed=seed)
     booster, metric = train(read_table(examples), params, options, seed)

@@ -5,21 +5,21 @@ import types
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from stages.common.files import write_arrays, write_csv
-from stages.common.params import Range, check, load_params, read_section
+from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, VALIDATION, read_table
-from stages.metrics import single_target_metrics
+from stages.metrics import user_metrics
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, seed_all, training_data
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
 USERS_AT_ONCE = 2048
+REPORTED = ["ndcg@10", "recall@10", "recall@200"]
 Validate = Callable[[Arrays], dict[str, float]]
 
 
@@ -31,30 +31,27 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
         histories: HISTORIES of the users to measure.
         targets: user_id and movie_id, one row per target. A movie nobody liked is a miss.
     """
+    liked_ids = likings["movie_id"].unique().sort().to_numpy()
+    user_ids = histories["user_id"].to_numpy()
+    seen = interactions(likings, user_ids, liked_ids)
+    wanted = targets.sort("user_id")
+    owner = np.searchsorted(user_ids, wanted["user_id"].to_numpy())
+    column = np.searchsorted(liked_ids, wanted["movie_id"].to_numpy()).clip(max=len(liked_ids) - 1)
+    known = liked_ids[column] == wanted["movie_id"].to_numpy()
 
     def validate(arrays: Arrays) -> dict[str, float]:
         movie_ids, movies = serve_movies(arrays)
-        liked_ids = likings["movie_id"].unique().sort().to_numpy()
         movies = movies[np.searchsorted(movie_ids, liked_ids)]
-        users, queries = serve_users(arrays, histories)
-        wanted = targets.filter(pl.col("user_id").is_in(pl.Series(users).implode()))
-        rows = np.searchsorted(users, wanted["user_id"].to_numpy())
-        columns = np.searchsorted(liked_ids, wanted["movie_id"].to_numpy())
-        columns = columns.clip(max=len(liked_ids) - 1)
-        known = liked_ids[columns] == wanted["movie_id"].to_numpy()
-        seen = interactions(likings, users, liked_ids)
-        ranks = np.zeros(targets.height, dtype=np.int64)  # 0 = a user that the model misses
-        for start in range(0, len(rows), USERS_AT_ONCE):
+        _, queries = serve_users(arrays, histories)  # all of them were trained on
+        ranks = np.zeros(len(owner), dtype=np.int64)
+        for start in range(0, len(owner), USERS_AT_ONCE):
             part = slice(start, start + USERS_AT_ONCE)
-            scores = queries[rows[part]] @ movies.T
-            wanted_scores = np.take_along_axis(scores, columns[part, None], axis=1)
-            scores[seen[rows[part]].nonzero()] = -np.inf
-            ranks[part] = np.where(known[part], (scores >= wanted_scores).sum(axis=1), 0)
-        names = {f"{m}@{k}": (m, k) for m, k in (("ndcg", 10), ("recall", 10), ("recall", 200))}
-        both = {
-            k: dict(zip(("ndcg", "recall"), single_target_metrics(ranks, k))) for k in (10, 200)
-        }
-        return {name: both[k][m] for name, (m, k) in names.items()}
+            scores = queries[owner[part]] @ movies.T
+            target_scores = np.take_along_axis(scores, column[part, None], axis=1)
+            scores[seen[owner[part]].nonzero()] = -np.inf
+            ranks[part] = np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
+        table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
+        return table.select(pl.col(REPORTED).mean()).row(0, named=True)
 
     return validate
 
@@ -98,8 +95,8 @@ def main(name: str, histories: Path, val: Path, genres: Path, model: Path, curve
     """Write the arrays for both folds and the learning curve of the retriever `name`."""
     variant = importlib.import_module(f"stages.retrieval.{name}")
     params = load_params(variant.Params, f"retrievers.{name}")
-    seed = check(read_section("seed"), Annotated[int, Range(0, 2**31 - 1)], "seed")
-    length = read_section("histories.max_length")
+    seed = read_seed()
+    length = read_value("histories.max_length", int)
     tables = {
         "likings": read_table(histories / "train.parquet", TRAIN_HISTORIES),
         "histories": read_table(histories / "val.parquet", HISTORIES),

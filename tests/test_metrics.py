@@ -7,7 +7,7 @@ import pytest
 from stages.common.tables import RECOMMENDATIONS, TEST
 from stages.evaluate import bounds, coverage, means, rank_targets, slices
 from stages.leaderboard import intervals, paired_interval
-from stages.metrics import single_target_metrics, target_ranks, user_metrics
+from stages.metrics import target_ranks, user_metrics
 
 
 def recommendations(rows: list[tuple[int, int, float]]) -> pl.DataFrame:
@@ -56,14 +56,6 @@ def test_metrics_of_several_targets_by_hand() -> None:
     # Of three targets two fit into two places.
     assert row["ndcg@2"] == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
     assert row["mrr"] == pytest.approx(1 / 2)
-
-
-def test_both_ways_to_measure_agree_on_random_ranks() -> None:
-    ranks = np.random.default_rng(0).integers(0, 30, 500)
-    table = user_metrics(pl.DataFrame({"user_id": np.arange(500), "rank": ranks}), [10])
-    ndcg, recall = single_target_metrics(ranks, 10)
-    assert table["ndcg@10"].mean() == pytest.approx(ndcg)
-    assert table["recall@10"].mean() == pytest.approx(recall)
 
 
 def test_users_without_recommendations_count_as_misses() -> None:

@@ -128,15 +128,16 @@ def test_no_module_but_evaluate_mentions_the_test_targets() -> None:
 
 
 def test_every_section_that_a_stage_reads_is_declared() -> None:
-    call = re.compile(r"(?:load_params\(\w+(?:\.\w+)?, |read_section\()f?\"([^\"]+)\"")
+    call = re.compile(r"(?:load_params\([\w.]+, |read_(?:section|value)\()f?\"([^\"]+)\"")
     for name, stage in the_stages().items():
         (module,) = stage["module"]
         variant = name.split("@")[-1]
-        for section in call.findall((ROOT / f"stages/{module}.py").read_text()):
+        text = (ROOT / f"stages/{module}.py").read_text()
+        for section in [*call.findall(text), *(["seed"] if "read_seed()" in text else [])]:
             wanted = section.replace("{name}", variant).split(".{")[0]
             keys = stage["params"]
             declared = any(wanted == k or wanted.startswith(f"{k}.") for k in keys)
-            assert declared or wanted == "data.source", f"{name}: {section}"
+            assert declared, f"{name}: {section}"
 
 
 def test_systems_are_the_generators_fusion_and_the_rankers() -> None:

@@ -40,6 +40,16 @@ def read_section(section: str) -> Any:
     return value
 
 
+def read_value(key: str, kind: Any) -> Any:
+    """The single value at the dotted `key`, checked like a field of a dataclass."""
+    return check(read_section(key), kind, key)
+
+
+def read_seed() -> int:
+    """The seed of all randomness."""
+    return read_value("seed", typing.Annotated[int, Range(0, 2**31 - 1)])
+
+
 def load_params(cls: type[T], section: str) -> T:
     """Read `section` into the dataclass `cls`.
 

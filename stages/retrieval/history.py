@@ -30,6 +30,8 @@ class SequenceTower(Retriever):
     whole catalogue that all places share is cheaper and has no sampling error.
     """
 
+    compiled = True
+
     def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
         d, movies = params.dimension, len(data.movie_ids)
         scale, last = d**-0.5, (2 * params.blocks * d) ** -0.5

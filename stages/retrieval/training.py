@@ -69,7 +69,12 @@ def seed_all(seed: int) -> None:
 
 
 class Retriever(tfrs.models.Model):
-    """Trainable arrays by name, and fixed ones that serving needs beside them."""
+    """Trainable arrays by name, and fixed ones that serving needs beside them.
+
+    `compiled`: whether XLA compiles the training step; it pays where many small operations meet.
+    """
+
+    compiled = False
 
     def __init__(self, trainable: Arrays, fixed: Arrays) -> None:
         super().__init__()
@@ -111,7 +116,7 @@ def fit(
         validate: Arrays to figures, among them `ndcg@10`; the higher the better.
     """
     optimizer = tf.keras.optimizers.Adam(params.learning_rate, jit_compile=False)
-    model.compile(optimizer=optimizer)
+    model.compile(optimizer=optimizer, jit_compile=model.compiled)
     average: Arrays = {}
     best, curve = Fitted({}, 0, []), []
     for epoch in range(1, epochs + 1):
