@@ -18,6 +18,7 @@ from stages.common.stage import StageError, log, run_stage, whole_file
 from stages.raw_formats import raw_files
 
 MIRROR = "MOVIELENS_MIRROR"  # environment variable: a folder or address that holds the zips
+SCHEMES = ("https://", "file://")
 CHUNK = 1 << 20
 # The largest raw file, ml-32m's ratings.csv, unpacks to 0.9 GB.
 LARGEST_MEMBER = 8 << 30
@@ -43,7 +44,7 @@ def fetch_url(url: str, folder: Path) -> Path:
         url = (Path(mirror).resolve() / name).as_uri()
     elif mirror:
         url = f"{mirror.rstrip('/')}/{name}"
-    if not url.startswith(("https://", "file://")):
+    if not url.startswith(SCHEMES):
         raise StageError(f"{MIRROR}: {mirror} is not https; give a folder or an https address")
     part = folder / f"{name}.part"
     have = part.stat().st_size if part.exists() else 0
@@ -61,6 +62,8 @@ def fetch_url(url: str, folder: Path) -> Path:
                     out.write(chunk)
                     bar.update(len(chunk))
     except (urllib.error.URLError, OSError) as error:
+        if getattr(error, "code", None) == 416:  # nothing is left to fetch
+            return part
         reason = getattr(error, "reason", error)
         raise StageError(f"{url}: {reason}; check the network or set {MIRROR}") from None
     return part
