@@ -17,7 +17,8 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.features import GROUPS, POOL_GROUPS, build_features, past
+from stages.feature_groups import GROUPS
+from stages.features import POOL_GROUPS, build_features, past
 from stages.top_k import folds
 
 

@@ -14,7 +14,7 @@ from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, VALIDATION, read_table
 from stages.metrics import user_metrics
-from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, seed_all, training_data
+from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
@@ -78,7 +78,6 @@ def train(
     """
 
     def fitted(likings: pl.DataFrame, epochs: int, validate: Validate | None) -> Fitted:
-        seed_all(seed)
         data = training_data(likings, tables["genres"], max_length)
         model, batches = variant.build(data, params, np.random.default_rng(seed))
         return fit(model, batches, params, epochs, validate)

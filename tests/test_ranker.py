@@ -4,7 +4,8 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.common.tables import HISTORIES, SPLIT
-from stages.features import GROUPS, POOL_GROUPS, Past, build_features, past, pool_features
+from stages.feature_groups import GROUPS, Past
+from stages.features import POOL_GROUPS, build_features, past, pool_features
 from stages.ranker_data import add_labels, as_pool
 from stages.rerank import rerank
 from stages.top_k import best_unseen

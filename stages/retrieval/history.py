@@ -11,16 +11,21 @@ import tensorflow as tf
 from stages import towers
 from stages.common.params import Range
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.training import Retriever, TrainingData, TrainingParams, normal
+from stages.retrieval.training import Retriever, TrainingData, TrainingParams, draw_seed, normal
 
 
 @dataclasses.dataclass(frozen=True)
 class Params(TrainingParams):
-    """Size of the transformer, and `dropout` of its inputs, attention and outputs."""
+    """Size of the transformer, and `dropout` of its inputs, attention and outputs.
+
+    `hidden`: share of the movies of a window that are hidden in training, as noise that keeps
+    the tower from learning single histories by heart.
+    """
 
     blocks: Annotated[int, Range(1, 64)]
     heads: Annotated[int, Range(1, 64)]
     dropout: Annotated[float, Range(0, 0.95)]
+    hidden: Annotated[float, Range(0, 0.95)]
 
 
 class SequenceTower(Retriever):
@@ -59,7 +64,7 @@ class SequenceTower(Retriever):
         }
         super().__init__(w, fixed)
         self.params = params
-        self.ops = TensorFlowOps(params.dropout)
+        self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
 
     def compute_loss(
         self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
@@ -67,8 +72,10 @@ class SequenceTower(Retriever):
         """Mean loss of [b, length] windows of movies and, for each place, the movie after it."""
         before, after = inputs
         p = self.params
-        hidden = towers.encode(self.w, before, p.heads, p.blocks, self.ops)
-        logits = tf.reshape(hidden, (-1, p.dimension)) @ tf.transpose(self.w["movie"])
+        self.ops.next_step()
+        shown = tf.where(self.ops.uniform(tf.shape(before)) < p.hidden, -1, before)
+        states = towers.encode(self.w, shown, p.heads, p.blocks, self.ops)
+        logits = tf.reshape(states, (-1, p.dimension)) @ tf.transpose(self.w["movie"])
         labels = tf.reshape(tf.maximum(after, 0), (-1,))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits + self.w["bias"])
         real = tf.reshape(tf.cast((before >= 0) & (after >= 0), tf.float32), (-1,))

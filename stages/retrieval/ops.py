@@ -16,9 +16,25 @@ class TensorFlowOps:
     softmax = staticmethod(tf.nn.softmax)
     silu = staticmethod(tf.nn.silu)
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, dropout: float, seed: int) -> None:
         self.rate = dropout
         self.row_rate = 0.0
+        self.seed, self.calls = seed, 0
+        self.step = tf.Variable(0, trainable=False)
+
+    def next_step(self) -> None:
+        """Begin a training step, with random numbers of its own."""
+        self.step.assign_add(1)
+        self.calls = 0
+
+    def uniform(self, shape: tf.Tensor, high: int = 1, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Numbers from 0 up to `high`, told by seed, step and place in the step alone.
+
+        TensorFlow's own generator repeats itself neither within a process nor under XLA.
+        """
+        self.calls += 1
+        seed = tf.stack([self.seed + self.calls, self.step])
+        return tf.random.stateless_uniform(shape, seed, 0, high, dtype, alg="philox")
 
     @staticmethod
     def float32(x: tf.Tensor) -> tf.Tensor:
@@ -37,8 +53,13 @@ class TensorFlowOps:
 
     def dropout(self, x: tf.Tensor) -> tf.Tensor:
         """Zero a share of the values and scale up the rest."""
-        return tf.nn.dropout(x, self.rate) if self.rate else x
+        return self._drop(x, tf.shape(x), self.rate)
 
     def dropout_rows(self, x: tf.Tensor) -> tf.Tensor:
         """Zero a share of the rows, so that what is added to them learns to do without."""
-        return tf.nn.dropout(x, self.row_rate, noise_shape=[x.shape[0], 1]) if self.row_rate else x
+        return self._drop(x, [x.shape[0], 1], self.row_rate)
+
+    def _drop(self, x: tf.Tensor, shape: tf.Tensor, rate: float) -> tf.Tensor:
+        if not rate:
+            return x
+        return tf.where(self.uniform(shape) < rate, 0.0, x / (1 - rate))

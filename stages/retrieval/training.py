@@ -62,12 +62,6 @@ def training_data(likings: pl.DataFrame, genres: pl.DataFrame, max_length: int) 
     )
 
 
-def seed_all(seed: int) -> None:
-    """Make TensorFlow repeat itself: equal seeds give equal weights."""
-    tf.keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
 class Retriever(tfrs.models.Model):
     """Trainable arrays by name, and fixed ones that serving needs beside them.
 
@@ -78,6 +72,9 @@ class Retriever(tfrs.models.Model):
 
     def __init__(self, trainable: Arrays, fixed: Arrays) -> None:
         super().__init__()
+        # Sums in a fixed order: equal seeds give equal weights. Needs a seed, which nothing uses.
+        tf.random.set_seed(0)
+        tf.config.experimental.enable_op_determinism()
         self.w = {name: tf.Variable(value, name=name) for name, value in trainable.items()}
         self.fixed = fixed
 
@@ -92,6 +89,11 @@ class Fitted(NamedTuple):
     arrays: Arrays
     epoch: int
     curve: list[dict[str, Any]]
+
+
+def draw_seed(rng: np.random.Generator) -> int:
+    """A seed for random numbers that TensorFlow makes."""
+    return int(rng.integers(2**30))
 
 
 def normal(rng: np.random.Generator, *shape: int, scale: float) -> np.ndarray:

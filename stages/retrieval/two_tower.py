@@ -11,7 +11,14 @@ import tensorflow_recommenders as tfrs
 from stages import towers
 from stages.common.params import Range
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.training import Arrays, Retriever, TrainingData, TrainingParams, normal
+from stages.retrieval.training import (
+    Arrays,
+    Retriever,
+    TrainingData,
+    TrainingParams,
+    draw_seed,
+    normal,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +56,7 @@ class TwoTower(Retriever):
         fixed = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
         super().__init__(trainable | extra[0], fixed | extra[1])
         self.params, self.task = params, task
-        self.ops = TensorFlowOps(params.dropout)
+        self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
         self.in_training = self.w
         counts = np.bincount(data.movies)
         # How often a candidate of this id is expected in a batch, for the logQ correction.
@@ -72,7 +79,8 @@ class TwoTower(Retriever):
         """Mean loss of a batch of [b] user numbers and the [b] movies they like."""
         users, liked = inputs
         count = tf.shape(users)[0]
-        drawn = tf.random.uniform([self.params.negatives], 0, self.w["bias"].shape[0], tf.int32)
+        self.ops.next_step()
+        drawn = self.ops.uniform([self.params.negatives], self.w["bias"].shape[0], tf.int32)
         movies = tf.concat([liked, drawn], 0)
         table = towers.movie_vectors(self.in_training, self.ops)
         query, candidates = tf.gather(self.w["user"], users), tf.gather(table, movies)

@@ -1,0 +1,165 @@
+"""The groups of features of (user, candidate) pairs; `stages.features` feeds them.
+
+Everything is as of the last thing that the user is known to have liked.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.top_k import pair_keys
+
+DAY = 86_400
+DECAY = 0.8  # weight of a liking relative to the one after it
+Columns = dict[str, np.ndarray]
+
+
+class Past(NamedTuple):
+    """What features are computed from; movies are numbered as in the sorted `movie_ids`."""
+
+    movie_ids: np.ndarray  # [movies] the whole catalogue
+    years: np.ndarray  # [movies] float32, NaN where unknown
+    genres: np.ndarray  # [movies, genres] float32 zeros and ones
+    likings: np.ndarray  # [movies] float32 counts
+    popularity_rank: np.ndarray  # [movies] float32
+    times: np.ndarray  # sorted pair keys of movie number and time of all likings
+    vectors: np.ndarray  # [movies, d] unit length, or zeros where the retriever has none
+    similar: dict[str, tuple[np.ndarray, np.ndarray]]  # model: [movies] places, [n, n] weights
+
+
+class Batch(NamedTuple):
+    """Some users' candidates and histories, padded; the flat rows are `rows` of the pool."""
+
+    movies: np.ndarray  # [b, n] numbers of candidates
+    real: np.ndarray  # [b, n] bool
+    history: np.ndarray  # [b, l] numbers, newest first
+    liked: np.ndarray  # [b, l] float32, 1 where `history` holds a movie
+    times: np.ndarray  # [b, l] seconds, 0 as padding
+    history_length: np.ndarray  # [b] before it was cut
+
+
+def _newest(batch: Batch, values: np.ndarray, count: int | None) -> np.ndarray:
+    """Mean of [b, n, l] `values` over the newest `count` liked movies (None = all): [b, n]."""
+    weights = batch.liked[:, :count]
+    total = np.einsum("bnl,bl->bn", values[:, :, :count], weights)
+    return total / np.maximum(weights.sum(axis=1), 1)[:, None]
+
+
+def similarity(data: Past, batch: Batch) -> Columns:
+    """Cosine of the candidate's vector to those of the history."""
+    each = np.einsum("bnd,bld->bnl", data.vectors[batch.movies], data.vectors[batch.history])
+    columns = {f"similarity_last_{k}": _newest(batch, each, k) for k in (1, 3, 5, 10)}
+    columns["similarity_mean"] = _newest(batch, each, None)
+    columns["similarity_max"] = np.where(batch.liked[:, None] > 0, each, -1).max(axis=2)
+    return columns
+
+
+def cooccurrence(data: Past, batch: Batch) -> Columns:
+    """Item-to-item weights from the newest liked movies to the candidate."""
+    decay = (batch.liked * DECAY ** np.arange(batch.liked.shape[1])).astype(np.float32)
+    columns = {}
+    for name, (place, weights) in data.similar.items():
+        liked, wanted = place[batch.history], place[batch.movies]
+        both = (liked[:, None, :] >= 0) & (wanted[:, :, None] >= 0) & (batch.liked[:, None] > 0)
+        each = np.where(both, weights[liked[:, None, :], wanted[:, :, None]], 0)
+        columns[f"{name}_last_1"] = _newest(batch, each, 1)
+        columns[f"{name}_last_5"] = _newest(batch, each, 5)
+        columns[f"{name}_max"] = each.max(axis=2)
+        columns[f"{name}_decayed"] = np.einsum("bnl,bl->bn", each, decay)
+    return columns
+
+
+def genre(data: Past, batch: Batch) -> Columns:
+    """How the candidate's genres agree with those of the whole and of the recent history."""
+    own, liked = data.genres[batch.movies], data.genres[batch.history]
+    norm = np.maximum(np.linalg.norm(own, axis=2), 1e-9)
+    columns = {"genre_count": own.sum(axis=2)}
+    for name, count in (("history", None), ("last_5", 5)):
+        profile = np.einsum("blg,bl->bg", liked[:, :count], batch.liked[:, :count])
+        size = np.maximum(np.linalg.norm(profile, axis=1), 1e-9)
+        match = np.einsum("bng,bg->bn", own, profile) / norm / size[:, None]
+        columns[f"genre_match_{name}"] = match
+        if count is None:
+            share = profile / np.maximum(profile.sum(axis=1, keepdims=True), 1e-9)
+            entropy = -(share * np.log(np.maximum(share, 1e-9))).sum(axis=1)
+            columns["genre_entropy"] = np.broadcast_to(entropy[:, None], batch.movies.shape)
+    return columns
+
+
+def popularity_rank(data: Past, batch: Batch) -> Columns:
+    """The candidate's place among all movies by likings."""
+    return {"popularity_rank": data.popularity_rank[batch.movies]}
+
+
+def popularity(data: Past, batch: Batch) -> Columns:
+    """Likings of the candidate, of all time and against what the user usually likes."""
+    logs = np.log1p(data.likings)
+    usual = (logs[batch.history] * batch.liked).sum(axis=1) / np.maximum(batch.liked.sum(axis=1), 1)
+    own = logs[batch.movies]
+    return {"log_likings": own, "popularity_gap": own - usual[:, None]}
+
+
+def recency(data: Past, batch: Batch) -> Columns:
+    """Likings of the candidate in the days before the user's last one, and how long ago."""
+    now = np.broadcast_to(batch.times[:, :1], batch.movies.shape)
+    # Likings of the same second count as known: they are in the fold's past as well.
+    end = np.searchsorted(data.times, pair_keys(batch.movies, now), side="right")
+    first = np.searchsorted(data.times, pair_keys(batch.movies, np.zeros_like(now)))
+    columns = {}
+    for days in (7, 30, 365):
+        then = np.maximum(now - days * DAY, 0)
+        start = np.searchsorted(data.times, pair_keys(batch.movies, then), side="right")
+        columns[f"log_likings_{days}_days"] = np.log1p(end - start)
+    last = data.times[np.maximum(end - 1, 0)] & 0xFFFFFFFF
+    columns["days_since_liked"] = np.where(end > first, (now - last) / DAY, np.nan)
+    columns["likings_before_share"] = (end - first) / np.maximum(data.likings[batch.movies], 1)
+    return columns
+
+
+def year(data: Past, batch: Batch) -> Columns:
+    """The candidate's age when the user last liked something, and against the usual year."""
+    own, liked = data.years[batch.movies], data.years[batch.history]
+    now = 1970 + batch.times[:, :1] / (365.2425 * DAY)
+    columns = {"year": own, "movie_age": now - own}
+    for name, count in (("history", None), ("last_5", 5)):
+        known = (batch.liked[:, :count] > 0) & ~np.isnan(liked[:, :count])
+        total = np.where(known, liked[:, :count], 0).sum(axis=1)
+        usual = total / np.maximum(known.sum(axis=1), 1)
+        gap = own - np.where(known.any(axis=1), usual, np.nan)[:, None]
+        columns[f"year_gap_{name}"] = gap
+        columns[f"year_distance_{name}"] = np.abs(gap)
+    return columns
+
+
+def activity(data: Past, batch: Batch) -> Columns:
+    """How much and how fast the user likes; the same for all candidates."""
+    count = np.maximum(batch.liked.sum(axis=1), 1)
+
+    def nth(back: int) -> np.ndarray:
+        """Time of the liking `back` places before the newest, or of the oldest known."""
+        return batch.times[np.arange(len(count)), np.minimum(count.astype(int) - 1, back)]
+
+    newest, oldest = nth(0), nth(batch.times.shape[1])
+    span = (newest - oldest) / DAY
+    per_user = {
+        "history_length": batch.history_length,
+        "history_days": span,
+        "days_per_liking": span / count,
+        "days_between_last_2": (newest - nth(1)) / DAY,
+        "days_between_last_5": (newest - nth(4)) / DAY,
+    }
+    shape = batch.movies.shape
+    return {name: np.broadcast_to(value[:, None], shape) for name, value in per_user.items()}
+
+
+GROUPS: dict[str, Callable[[Past, Batch], Columns]] = {
+    "similarity": similarity,
+    "cooccurrence": cooccurrence,
+    "genre": genre,
+    "popularity_rank": popularity_rank,
+    "popularity": popularity,
+    "recency": recency,
+    "year": year,
+    "activity": activity,
+}
