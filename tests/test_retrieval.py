@@ -174,13 +174,13 @@ def test_hard_negatives_are_the_highest_scoring_unliked_candidates() -> None:
 
 
 def test_liked_movies_are_no_negatives(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.retrieval import id as id_retriever
+    from stages.retrieval import hard_negative
     from stages.retrieval.training import training_data
 
     monkeypatch.chdir(ROOT)
-    params = load_params(id_retriever.Params, "retrievers.id")
+    params = load_params(hard_negative.Params, "retrievers.hard_negative")
     data = training_data(tables["likings"], tables["genres"], LENGTH)
-    model, _ = id_retriever.build(data, params, np.random.default_rng(0))
+    model, _ = hard_negative.build(data, params, np.random.default_rng(0))
     everything = np.arange(len(data.movie_ids), dtype=np.int32)
     unliked = model.unliked(np.array([0, 3], np.int32), everything).numpy()
     for row, user in enumerate((0, 3)):

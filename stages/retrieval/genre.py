@@ -10,7 +10,6 @@ from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from stages.common.params import Range
 from stages.retrieval import two_tower
@@ -31,8 +30,7 @@ class GenreTower(two_tower.TwoTower):
         genres = data.catalogue_genres.shape[1]
         trainable = {"genre": normal(rng, genres, params.dimension, scale=params.dimension**-0.5)}
         fixed = {"catalogue_ids": data.catalogue_ids, "catalogue_genres": data.catalogue_genres}
-        task = tfrs.tasks.Retrieval()
-        super().__init__(data, params, rng, task, (trainable, fixed))
+        super().__init__(data, params, rng, (trainable, fixed))
         rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
         movie_genres = tf.constant(data.catalogue_genres[rows])
         self.in_training = {**self.w, "movie_genres": movie_genres}

@@ -1,12 +1,12 @@
-"""Two towers of ids: what the id, genre and hard-negative retrievers share."""
+"""A tower of users and one of movies: what the id, genre and hard-negative retrievers share."""
 
 import dataclasses
 from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
+import scipy.sparse as sp
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from stages import towers
 from stages.common.params import Range
@@ -23,20 +23,20 @@ from stages.retrieval.training import (
 
 @dataclasses.dataclass(frozen=True)
 class TwoTowerParams(TrainingParams):
-    """`negatives`: movies drawn uniformly per batch; `l2`: weight of the vectors' squared length;
-    `dropout`: share of the vectors' coordinates dropped in training.
+    """`l2`: weight of the vectors' squared length, per liking; `dropout`: share of the users'
+    coordinates that are dropped in training.
     """
 
-    negatives: Annotated[int, Range(1, 1_000_000)]
     l2: Annotated[float, Range(0, 1000)]
     dropout: Annotated[float, Range(0, 0.95)]
 
 
 class TwoTower(Retriever):
-    """User and movie vectors whose inner product scores a liking.
+    """User and movie vectors whose inner product scores a liking, with a full softmax.
 
-    The candidates of a batch are its own movies, then `negatives` drawn uniformly. A movie that
-    the user likes is no negative (`mask_liked`).
+    Each liking competes with all movies that its user does not like; those the user likes too
+    are no negatives. A user's vector is the same for all their likings, so one row of scores
+    per user serves them all: no sampling, no correction for it, and few large products.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class TwoTower(Retriever):
         data: TrainingData,
         params: TwoTowerParams,
         rng: np.random.Generator,
-        task: tfrs.tasks.Retrieval,
         extra: tuple[Arrays, Arrays] = ({}, {}),
     ) -> None:
         scale = params.dimension**-0.5
@@ -55,55 +54,40 @@ class TwoTower(Retriever):
         }
         fixed = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
         super().__init__(trainable | extra[0], fixed | extra[1])
-        self.params, self.task = params, task
+        self.params = params
         self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
         self.in_training = self.w
-        counts = np.bincount(data.movies)
-        # How often a candidate of this id is expected in a batch, for the logQ correction.
-        expected = params.batch_size * counts / counts.sum() + params.negatives / len(counts)
-        self.probability = tf.constant(expected / expected.sum(), tf.float32)
-        liked = np.zeros((len(data.user_ids), len(data.movie_ids)), dtype=bool)
-        liked[data.users, data.movies] = True
-        self.liked = tf.constant(np.packbits(liked, axis=1, bitorder="little"))
-
-    def unliked(self, users: tf.Tensor, movies: tf.Tensor) -> tf.Tensor:
-        """[users, movies] bool: which of the movies the user has not liked."""
-        rows = tf.gather(self.liked, users)
-        bytes_ = tf.gather(rows, movies // 8, axis=1)
-        bits = tf.bitwise.right_shift(bytes_, tf.cast(movies % 8, tf.uint8)[None])
-        return tf.equal(bits % 2, 0)
 
     def compute_loss(
         self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
     ) -> tf.Tensor:
-        """Mean loss of a batch of [b] user numbers and the [b] movies they like."""
+        """Mean loss per liking of [b] user numbers and their [b, movies] likings, 0 or 1."""
         users, liked = inputs
-        count = tf.shape(users)[0]
         self.ops.next_step()
-        drawn = self.ops.uniform([self.params.negatives], self.w["bias"].shape[0], tf.int32)
-        movies = tf.concat([liked, drawn], 0)
-        table = towers.movie_vectors(self.in_training, self.ops)
-        query, candidates = tf.gather(self.w["user"], users), tf.gather(table, movies)
-        size = tf.nn.l2_loss(query) + tf.nn.l2_loss(candidates[:count])
-        mask = self.unliked(users, movies) | tf.eye(count, tf.shape(movies)[0], dtype=tf.bool)
-        loss = self.task(
+        query = tf.gather(self.w["user"], users)
+        movies = towers.movie_vectors(self.in_training, self.ops)
+        scores = tf.matmul(
             towers.with_one(self.ops.dropout(query), self.ops),
-            towers.with_bias(candidates, tf.gather(self.w["bias"], movies), self.ops),
-            candidate_sampling_probability=tf.gather(self.probability, movies),
-            candidate_ids=movies,
-            score_mask=mask,
-            compute_metrics=False,
-            compute_batch_metrics=False,
+            towers.with_bias(movies, self.w["bias"], self.ops),
+            transpose_b=True,
         )
-        return (loss + self.params.l2 * size) / tf.cast(count, tf.float32)
+        unliked = tf.reduce_logsumexp(tf.where(liked > 0, -1e9, scores), axis=1, keepdims=True)
+        # -log of exp(s) / (exp(s) + sum over unliked) for each liking of score s.
+        losses = tf.nn.softplus(unliked - scores)
+        size = tf.reduce_sum(query**2, axis=1)[:, None] + tf.reduce_sum(movies**2, axis=1)[None]
+        total = tf.reduce_sum(liked * (losses + 0.5 * self.params.l2 * size))
+        return total / tf.reduce_sum(liked)
 
 
 def batches(
     data: TrainingData, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every liking once, shuffled over all users; the last batch is filled up with others."""
-    rows = rng.permutation(len(data.users))
-    rows = np.resize(rows, -(-len(rows) // size) * size)
-    for start in range(0, len(rows), size):
-        chosen = rows[start : start + size]
-        yield data.users[chosen], data.movies[chosen]
+    """Every user once, shuffled; the last batch is filled up with others."""
+    shape = (len(data.user_ids), len(data.movie_ids))
+    ones = np.ones(len(data.users), dtype=np.float32)
+    liked = sp.csr_array((ones, (data.users, data.movies)), shape=shape)
+    order = rng.permutation(shape[0])
+    order = np.resize(order, -(-len(order) // size) * size)
+    for start in range(0, len(order), size):
+        users = order[start : start + size].astype(np.int32)
+        yield users, liked[users].toarray()
