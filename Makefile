@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint clean
+.PHONY: repro test lint peers
 
 repro: $(VENV)/installed
 	dvc repro
@@ -19,4 +19,13 @@ lint: $(VENV)/installed
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# Other libraries on our split, in an environment of their own; after `make repro`.
+peers: $(VENV)-peers/installed
+	$(VENV)-peers/bin/python -m benchmarks.peers
+
+$(VENV)-peers/installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -14,7 +14,6 @@ from tests.conftest import ROOT, run
 pytestmark = pytest.mark.slow
 
 SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
-BOARD = ["metrics", "show", "--json", "metrics/leaderboard.json"]
 
 
 def dvc(repo: Path, *arguments: str, ok: bool = True) -> str:
