@@ -43,17 +43,23 @@ class Params:
     resamples: Annotated[int, Range(10, 1_000_000)]
 
 
-def paired_interval(
-    difference: np.ndarray, resamples: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95% percentile-bootstrap interval of the mean of [users] differences (Efron 1979).
+def paired_intervals(
+    differences: np.ndarray, resamples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """95% percentile-bootstrap intervals of the means of [users, n] differences (Efron 1979).
 
-    Both systems are measured on the same users, so users are drawn, not values.
+    Both systems of a column are measured on the same users, so users are drawn, not values.
+
+    Returns:
+        [n] lower and [n] upper ends.
     """
-    users = len(difference)
-    weights = rng.multinomial(users, np.full(users, 1 / users), size=resamples)
-    low, high = np.percentile(weights @ difference / users, [2.5, 97.5])
-    return float(low), float(high)
+    users = len(differences)
+    means = np.empty((resamples, differences.shape[1]))
+    for sample in means:
+        times_drawn = np.bincount(rng.integers(0, users, users), minlength=users)
+        sample[:] = times_drawn @ differences / users
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return low, high
 
 
 def intervals(
@@ -64,26 +70,27 @@ def intervals(
     Args:
         per_user: `user_metrics` of every system, one row per user.
         yardsticks: Systems to compare with.
-        resamples: Bootstrap samples.
-        seed: Of the samples, which all comparisons share.
+        resamples: Bootstrap samples, which all comparisons share.
+        seed: Of the samples.
 
     Returns:
         system, against, metric, difference, low, high, and `real`: 0 is outside the interval.
     """
-    rows = []
-    for system, table in per_user.items():
-        for against in yardsticks:
-            if system == against:
-                continue
-            paired = table.join(per_user[against], on="user_id", suffix="_other").sort("user_id")
-            for metric in COMPARED:
-                difference = (paired[metric] - paired[f"{metric}_other"]).to_numpy()
-                rng = np.random.default_rng(seed)
-                low, high = paired_interval(difference, resamples, rng)
-                names = {"system": system, "against": against, "metric": metric}
-                figures = {"difference": difference.mean(), "low": low, "high": high}
-                rows.append({**names, **figures, "real": low > 0 or high < 0})
-    return pl.DataFrame(rows)
+    names = [
+        (system, against, metric)
+        for system in per_user
+        for against in yardsticks
+        for metric in COMPARED
+        if system != against
+    ]
+    tables = {system: table.sort("user_id") for system, table in per_user.items()}
+    columns = [tables[s][metric] - tables[a][metric] for s, a, metric in names]
+    differences = np.column_stack([column.to_numpy() for column in columns])
+    low, high = paired_intervals(differences, resamples, np.random.default_rng(seed))
+    named = pl.DataFrame(names, schema=["system", "against", "metric"], orient="row")
+    return named.with_columns(
+        difference=differences.mean(axis=0), low=low, high=high, real=(low > 0) | (high < 0)
+    )
 
 
 def as_markdown(board: dict[str, dict[str, float]]) -> str:

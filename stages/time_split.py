@@ -82,9 +82,10 @@ def global_split(
     time = pl.col("timestamp")
 
     def mark(part: pl.DataFrame, cut: int) -> pl.DataFrame:
-        earlier = ordered.filter(time < cut).group_by("user_id").agg(history_length=pl.len())
-        earlier = earlier.join(
-            ordered.filter(time < cut).group_by("user_id").agg(before=time.max()), on="user_id"
+        earlier = (
+            ordered.filter(time < cut)
+            .group_by("user_id")
+            .agg(history_length=pl.len(), before=time.max())
         )
         chosen = {
             "first": pl.col("position") == pl.col("position").min().over("user_id"),

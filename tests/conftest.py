@@ -26,7 +26,7 @@ def tiny_tables(users: int = 60, movies: int = 40) -> tuple[pl.DataFrame, pl.Dat
         )
         for place, movie in enumerate(chosen):
             stars = 5.0 if genre[movie] == taste[user] else float(rng.integers(2, 6))
-            rows.append((user + 1, int(movie) + 1, stars, 1_000_000_000 + user * 5000 + place * 60))
+            rows.append((user + 1, int(movie) + 1, stars, 1_000_000_000 + place * 5000 + user))
     ratings = pl.DataFrame(rows, schema=["userId", "movieId", "rating", "timestamp"], orient="row")
     titles = [f"Film, No. {m + 1} ({1980 + m})" for m in range(movies)]
     names = [GENRES[g] if m else "(no genres listed)" for m, g in enumerate(genre)]

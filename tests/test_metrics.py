@@ -6,7 +6,7 @@ import pytest
 
 from stages.common.tables import RECOMMENDATIONS, TEST
 from stages.evaluate import bounds, coverage, means, rank_targets, slices
-from stages.leaderboard import intervals, paired_interval
+from stages.leaderboard import intervals, paired_intervals
 from stages.metrics import target_ranks, user_metrics
 
 
@@ -97,11 +97,13 @@ def test_bounds_cover_everything() -> None:
 
 def test_the_interval_of_no_difference_holds_zero_and_of_a_sure_one_does_not() -> None:
     rng = np.random.default_rng(1)
-    low, high = paired_interval(np.full(50, 0.2), 200, rng)
-    assert low == pytest.approx(0.2)
-    assert high == pytest.approx(0.2)
-    low, high = paired_interval(np.tile([1.0, -1.0], 100), 500, rng)
-    assert low < 0 < high
+    differences = np.column_stack([np.full(200, 0.2), np.tile([1.0, -1.0], 100)])
+    low, high = paired_intervals(differences, 500, rng)
+    assert low[0] == pytest.approx(0.2)
+    assert high[0] == pytest.approx(0.2)
+    assert low[1] < 0 < high[1]
+    # The mean of 200 draws of +-1 has the standard error 1 / sqrt(200), so 95% is +-0.139.
+    assert high[1] - low[1] == pytest.approx(2 * 1.96 / math.sqrt(200), rel=0.15)
 
 
 def test_intervals_pair_the_same_user() -> None:
