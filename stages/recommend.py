@@ -33,6 +33,7 @@ from stages.towers import serve_users
 
 DATA = Path("data")
 ITEM_MODELS = ("item_knn", "ease")
+NEW_USER = -1  # an id that no data set has
 
 
 def find_movie(text: str, catalogue: pl.DataFrame) -> int:
@@ -85,11 +86,11 @@ class Chain:
         text = (models / f"ranker_{ranker}.txt").read_text(encoding="utf-8")
         self.booster = lgb.Booster(model_str=text)
 
-    def history(self, user: int | None, liked: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def history(self, user: int, liked: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """HISTORIES and likings of the user; what they like more counts as the newest."""
         mine = self.histories.filter(pl.col("user_id") == user)
         known = self.likings.filter(pl.col("user_id") == user)
-        if user is not None and not mine.height:
+        if user != NEW_USER and not mine.height:
             raise StageError(f"--user {user}: has no liking; give a user of the data, or --liked")
         movies = mine["history"].explode().to_list() if mine.height else []
         times = mine["timestamps"].explode().to_list() if mine.height else []
@@ -97,14 +98,13 @@ class Chain:
         length = read_value("histories.max_length", int)
         new = [movie for movie in liked if movie not in set(known["movie_id"])]
         row = {
-            # A new user takes the id 0; nothing of a known user is used.
-            "user_id": 0 if user is None else user,
+            "user_id": user,
             "history": (movies + new)[-length:],
             "timestamps": (times + [now] * len(new))[-length:],
             "history_length": known.height + len(new),
         }
         seen = [*known["movie_id"].to_list(), *new]
-        pairs = {"user_id": [row["user_id"]] * len(seen), "movie_id": seen}
+        pairs = {"user_id": [user] * len(seen), "movie_id": seen}
         keys = {"user_id": pl.Int32, "movie_id": pl.Int32}
         return pl.DataFrame([row], schema=HISTORIES), pl.DataFrame(pairs, schema=keys)
 
@@ -128,7 +128,7 @@ class Chain:
         empty = next(iter(made.values())).clear()
         return {name: made.get(name, empty) for name in self.generators}
 
-    def recommend(self, user: int | None, liked: list[int], top: int) -> pl.DataFrame:
+    def recommend(self, user: int, liked: list[int], top: int) -> pl.DataFrame:
         """rank, movie_id, title, genres, score and `found_by` of the `top` best movies."""
         before, seen = self.history(user, liked)
         pool = merge(self.lists(before, seen))
@@ -159,12 +159,12 @@ def as_text(table: pl.DataFrame) -> str:
 def main() -> None:
     """Parse the command line, print the table."""
     parser = argparse.ArgumentParser(description="Recommend movies to a user.")
-    parser.add_argument("--user", type=int, help="a user_id of the data set")
+    parser.add_argument("--user", type=int, default=NEW_USER, help="a user_id of the data set")
     parser.add_argument("--liked", action="append", default=[], help="a title or movie_id")
     parser.add_argument("--top", type=int, default=10, help="how many movies (10)")
     parser.add_argument("--ranker", default="history", help="basic, history or hit")
     chosen = parser.parse_args()
-    if chosen.user is None and not chosen.liked:
+    if chosen.user == NEW_USER and not chosen.liked:
         parser.error("give --user, or --liked once or more")
     try:
         chain = Chain(chosen.ranker)
@@ -177,7 +177,7 @@ def main() -> None:
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename}: not found; run `dvc repro`")
     likes = ", ".join(chain.catalogue.filter(pl.col("movie_id").is_in(liked))["title"])
-    who = [f"user {chosen.user}"] if chosen.user is not None else []
+    who = [f"user {chosen.user}"] if chosen.user != NEW_USER else []
     print(f"For {' who also likes '.join([*who, *([likes] if likes else [])])}:\n")
     print(as_text(table))
     print(f"\n{spent:.0f} ms after loading")
