@@ -159,29 +159,49 @@ def test_windows_cover_every_liking_as_a_target() -> None:
         assert set(drawn[:, 1:][pairs].tolist()) == wanted
 
 
-def test_hard_negatives_are_the_highest_scoring_unliked_candidates() -> None:
-    import tensorflow as tf
-    import tensorflow_recommenders as tfrs
-
-    from stages.retrieval.hard_negative import BayesianPersonalisedRanking
-
-    task = tfrs.tasks.Retrieval(loss=BayesianPersonalisedRanking(), num_hard_negatives=1)
-    query, candidates = tf.constant([[1.0]]), tf.constant([[2.0], [5.0], [3.0]])
-    mask = tf.constant([[True, False, True]])
-    loss = task(query, candidates, score_mask=mask, compute_metrics=False)
-    # 5 is masked, so the hardest negative is 3: log(1 + exp(3 - 2)).
-    assert float(loss) == pytest.approx(np.log1p(np.exp(1.0)), rel=1e-5)
-
-
-def test_liked_movies_are_no_negatives(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.retrieval import hard_negative
+def tower(name: str, tables: dict, monkeypatch: pytest.MonkeyPatch, **changes: object):
     from stages.retrieval.training import training_data
 
     monkeypatch.chdir(ROOT)
-    params = load_params(hard_negative.Params, "retrievers.hard_negative")
+    variant = importlib.import_module(f"stages.retrieval.{name}")
+    params = load_params(variant.Params, f"retrievers.{name}")
     data = training_data(tables["likings"], tables["genres"], LENGTH)
-    model, _ = hard_negative.build(data, params, np.random.default_rng(0))
-    everything = np.arange(len(data.movie_ids), dtype=np.int32)
-    unliked = model.unliked(np.array([0, 3], np.int32), everything).numpy()
-    for row, user in enumerate((0, 3)):
-        assert set(everything[~unliked[row]]) == set(data.movies[data.users == user])
+    params = dataclasses.replace(params, **changes)
+    return data, *variant.build(data, params, np.random.default_rng(0))
+
+
+def test_hard_negatives_are_the_highest_scoring_unliked_movies(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model, _ = tower("hard_negative", tables, monkeypatch, negatives=4000, hard_negatives=1)
+    scores = np.zeros((1, model.w["bias"].shape[0]), np.float32)
+    scores[0, :4] = [2, 5, 3, 1]
+    liked = np.zeros_like(scores)
+    liked[0, [0, 1]] = 1
+    loss = float(model.liking_loss(scores, liked))
+    # Liked are 2 and 5; of the others 3 is the hardest, and 4000 draws of 40 movies find it.
+    expected = np.log1p(np.exp(3.0 - 2)) + np.log1p(np.exp(3.0 - 5))
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_liking_competes_with_unliked_movies_only(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model, _ = tower("id", tables, monkeypatch)
+    scores = np.array([[2.0, 5.0, 3.0]], np.float32)
+    loss = float(model.liking_loss(scores, np.array([[1.0, 1.0, 0.0]], np.float32)))
+    # -log(e^2 / (e^2 + e^3)) - log(e^5 / (e^5 + e^3))
+    assert loss == pytest.approx(np.log1p(np.exp(1.0)) + np.log1p(np.exp(-2.0)), rel=1e-5)
+
+
+def test_batches_hold_every_liking_of_their_users(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _, batches = tower("id", tables, monkeypatch, batch_size=7)
+    seen = set()
+    for users, liked in batches():
+        assert liked.shape == (7, len(data.movie_ids))
+        for user, row in zip(users, liked):
+            assert set(np.flatnonzero(row)) == set(data.movies[data.users == user])
+            seen.add(int(user))
+    assert seen == set(range(len(data.user_ids)))

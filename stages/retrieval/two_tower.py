@@ -71,12 +71,19 @@ class TwoTower(Retriever):
             towers.with_bias(movies, self.w["bias"], self.ops),
             transpose_b=True,
         )
-        unliked = tf.reduce_logsumexp(tf.where(liked > 0, -1e9, scores), axis=1, keepdims=True)
-        # -log of exp(s) / (exp(s) + sum over unliked) for each liking of score s.
-        losses = tf.nn.softplus(unliked - scores)
         size = tf.reduce_sum(query**2, axis=1)[:, None] + tf.reduce_sum(movies**2, axis=1)[None]
-        total = tf.reduce_sum(liked * (losses + 0.5 * self.params.l2 * size))
-        return total / tf.reduce_sum(liked)
+        shrink = 0.5 * self.params.l2 * tf.reduce_sum(liked * size)
+        return (self.liking_loss(scores, liked) + shrink) / tf.reduce_sum(liked)
+
+    def liking_loss(self, scores: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
+        """Sum of -log of exp(s) / (exp(s) + sum over unliked movies), over likings of score s.
+
+        Args:
+            scores: [b, movies] of all movies.
+            liked: [b, movies] ones and zeros.
+        """
+        unliked = tf.reduce_logsumexp(tf.where(liked > 0, -1e9, scores), axis=1, keepdims=True)
+        return tf.reduce_sum(liked * tf.nn.softplus(unliked - scores))
 
 
 def batches(
