@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from stages.common.files import write_csv, write_json
-from stages.common.params import load_params
+from stages.common.params import Range, load_params
 from stages.common.stage import StageError, log, run_stage
 from stages.common.tables import (
     POPULARITY,
@@ -28,7 +29,7 @@ ACTIVITY, POPULAR = ("history_length", [10, 50, 200]), ("likings", [0, 10, 100, 
 class Params:
     """`cutoffs`: the values of k."""
 
-    cutoffs: list[int]
+    cutoffs: list[Annotated[int, Range(1, 10_000)]]
 
 
 def rank_targets(
@@ -105,8 +106,8 @@ def main(
 ) -> None:
     """Write the figures, the slices, and the rank of every target."""
     cutoffs = load_params(Params, "evaluate").cutoffs
-    if not cutoffs or min(cutoffs) < 1:
-        raise StageError(f"evaluate.cutoffs: is {cutoffs}; write whole numbers from 1")
+    if not cutoffs:
+        raise StageError("evaluate.cutoffs: is empty; write at least one k")
     lists, wanted = read_table(recommendations, RECOMMENDATIONS), read_table(targets, TEST)
     counts = read_table(popularity, POPULARITY)
     table = rank_targets(lists, wanted, counts)

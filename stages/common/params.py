@@ -1,7 +1,6 @@
 """Read one section of params.yaml into a frozen dataclass, checked key by key."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,15 +73,13 @@ def check(value: Any, kind: Any, key: str) -> Any:
     if origin is typing.Annotated:
         value = check(value, arguments[0], key)
         bounds = arguments[1]
-        if value is not None and not bounds.low <= value <= bounds.high:
+        if not bounds.low <= value <= bounds.high:
             raise StageError(f"{key}: is {value}; use {bounds.low:g} to {bounds.high:g}")
         return value
     if origin is typing.Literal:
         if value in arguments:
             return value
         raise StageError(f"{key}: is {value!r}; use one of {', '.join(map(str, arguments))}")
-    if origin is types.UnionType:
-        return None if value is None else check(value, arguments[0], key)
     if origin is list:
         if not isinstance(value, list):
             raise StageError(f"{key}: is {value!r}; write a list")

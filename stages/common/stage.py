@@ -7,8 +7,6 @@ import os
 import shutil
 import sys
 import time
-import types
-import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,40 +21,25 @@ class StageError(Exception):
 def run_stage(main: Callable[..., None]) -> None:
     """Call `main` with one command-line argument for each of its parameters, then exit.
 
-    A `str` parameter is positional, a `Path` is `--name PATH`, a `list[Path]` takes several
-    paths; one with a default is optional. A `StageError` is printed as one line and ends the
-    process with code 1; any other exception is a bug and keeps its traceback.
+    A `str` parameter is positional, a `Path` is `--name PATH`; all are required. A `StageError`
+    is printed as one line and ends the process with code 1; any other exception is a bug and
+    keeps its traceback.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(description=inspect.getdoc(main))
+    for name, parameter in inspect.signature(main).parameters.items():
+        if parameter.annotation is str:
+            parser.add_argument(name)
+        else:
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, dest=name, type=parameter.annotation, required=True)
     started = time.perf_counter()
     try:
-        main(**vars(_parser(main).parse_args()))
+        main(**vars(parser.parse_args()))
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     log.info("%s took %.1f s", Path(sys.argv[0]).stem, time.perf_counter() - started)
-
-
-def _parser(main: Callable[..., None]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=inspect.getdoc(main))
-    for name, parameter in inspect.signature(main).parameters.items():
-        optional = parameter.default is not parameter.empty
-        kind = parameter.annotation
-        if typing.get_origin(kind) is types.UnionType:
-            kind = typing.get_args(kind)[0]
-        if kind is str and not optional:
-            parser.add_argument(name)
-            continue
-        several = typing.get_origin(kind) is list
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            type=typing.get_args(kind)[0] if several else kind,
-            nargs="*" if several else None,
-            required=not optional,
-            default=parameter.default if optional else None,
-        )
-    return parser
 
 
 @contextmanager
