@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import faiss
-import lightgbm as lgb
 import polars as pl
 
 from stages.candidates import search_unseen
@@ -27,7 +26,7 @@ from stages.fusion import merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
 from stages.ranker_data import RankerParams
-from stages.rerank import rerank
+from stages.rerank import read_boosters, rerank
 from stages.top_k import CandidateParams, interactions
 from stages.towers import serve_users
 
@@ -83,8 +82,7 @@ class Chain:
         genres = read_table(DATA / "movies" / "genres.parquet")
         tables = (self.catalogue, genres, self.popularity, self.likings, read_table(vectors))
         self.past = past(*tables, self.similar)
-        text = (models / f"ranker_{ranker}.txt").read_text(encoding="utf-8")
-        self.booster = lgb.Booster(model_str=text)
+        self.boosters = read_boosters(models / f"ranker_{ranker}")
 
     def history(self, user: int, liked: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """HISTORIES and likings of the user; what they like more counts as the newest."""
@@ -133,7 +131,7 @@ class Chain:
         before, seen = self.history(user, liked)
         pool = merge(self.lists(before, seen))
         features = build_features(pool, before, self.past, self.params.features)
-        ordered = rerank(self.booster, features, self.threads).head(top)
+        ordered = rerank(self.boosters, features, self.threads).head(top)
         places = [
             pl.when(pl.col(f"rank_{n}").is_not_null()).then(pl.format(n + " {}", f"rank_{n}"))
             for n in self.generators

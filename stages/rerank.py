@@ -3,27 +3,38 @@
 from pathlib import Path
 
 import lightgbm as lgb
+import numpy as np
 import polars as pl
 
 from stages.common.params import read_value
-from stages.common.stage import log, run_stage
+from stages.common.stage import StageError, log, run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 
 
-def rerank(booster: lgb.Booster, examples: pl.DataFrame, threads: int) -> pl.DataFrame:
-    """RECOMMENDATIONS of all rows of `examples`; equal scores are ordered by movie id."""
-    values = examples.select(booster.feature_name()).to_numpy(order="c")
-    scores = booster.predict(values, num_threads=threads)
+def read_boosters(model: Path) -> list[lgb.Booster]:
+    """All boosters of a ranker's folder."""
+    paths = sorted(model.glob("*.txt"))
+    if not paths:
+        raise StageError(f"{model}: holds no booster; run `dvc repro`")
+    return [lgb.Booster(model_str=path.read_text(encoding="utf-8")) for path in paths]
+
+
+def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) -> pl.DataFrame:
+    """RECOMMENDATIONS of all rows of `examples` by the mean score of the boosters.
+
+    Equal scores are ordered by movie id.
+    """
+    values = examples.select(boosters[0].feature_name()).to_numpy(order="c")
+    scores = np.mean([b.predict(values, num_threads=threads) for b in boosters], axis=0)
     table = examples.select("user_id", "movie_id").with_columns(score=pl.Series(scores))
     ordered = table.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
 def main(model: Path, examples: Path, recommendations: Path) -> None:
-    """Read the booster and examples without labels, write RECOMMENDATIONS."""
+    """Read the boosters and examples without labels, write RECOMMENDATIONS."""
     threads = read_value("lightgbm.threads", int)
-    booster = lgb.Booster(model_str=model.read_text(encoding="utf-8"))
-    ordered = rerank(booster, read_table(examples), threads)
+    ordered = rerank(read_boosters(model), read_table(examples), threads)
     write_table(ordered, recommendations, RECOMMENDATIONS)
     log.info("%d rows of %d users", ordered.height, ordered["user_id"].n_unique())
 

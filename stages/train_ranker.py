@@ -21,8 +21,9 @@ LEAK_USERS, LEAK_SHARE = 50, 0.95
 class Params:
     """LightGBM's own parameters, and how many trees to look for with how many folds of users.
 
-    `patience`: rounds without a better cross-validated metric; `negatives`: of each user the
-    most that are kept, drawn at random (0 = all); `threads` is fixed so that runs repeat.
+    `patience`: rounds without a better cross-validated metric; `bags`: how many boosters of
+    different seeds are trained and averaged, because one alone depends much on its draws of
+    features and rows; `threads` is fixed so that runs repeat.
     """
 
     learning_rate: Annotated[float, Range(1e-5, 1)]
@@ -34,6 +35,7 @@ class Params:
     max_trees: Annotated[int, Range(1, 100_000)]
     patience: Annotated[int, Range(1, 100_000)]
     folds: Annotated[int, Range(2, 100)]
+    bags: Annotated[int, Range(1, 100)]
     threads: Annotated[int, Range(1, 1024)]
 
 
@@ -101,7 +103,7 @@ def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, se
 
 def train(
     examples: pl.DataFrame, params: Params, options: dict, seed: int
-) -> tuple[lgb.Booster, float]:
+) -> tuple[list[lgb.Booster], float]:
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
     Args:
@@ -111,7 +113,7 @@ def train(
         seed: Of the folds.
 
     Returns:
-        The booster and its cross-validated metric.
+        `bags` boosters, whose scores are to be averaged, and one's cross-validated metric.
     """
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
@@ -134,33 +136,39 @@ def train(
         callbacks=[lgb.early_stopping(params.patience, verbose=False)],
     )
     means = next(values for name, values in found.items() if name.endswith("-mean"))
-    return lgb.train(options, dataset(), num_boost_round=len(means)), means[-1]
+    bags = [options | {"seed": seed + bag} for bag in range(params.bags)]
+    return [lgb.train(bag, dataset(), num_boost_round=len(means)) for bag in bags], means[-1]
 
 
-def importance(booster: lgb.Booster) -> pl.DataFrame:
+def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
     """Share of the total gain and number of splits by feature, most important first."""
-    gain = booster.feature_importance("gain")
+    gain = np.sum([booster.feature_importance("gain") for booster in boosters], axis=0)
+    splits = np.sum([booster.feature_importance("split") for booster in boosters], axis=0)
     table = pl.DataFrame(
         {
-            "feature": booster.feature_name(),
+            "feature": boosters[0].feature_name(),
             "gain_share": gain / max(gain.sum(), 1e-12),
-            "splits": booster.feature_importance("split"),
+            "splits": splits,
         }
     )
     return table.sort(["gain_share", "feature"], descending=[True, False])
 
 
 def main(name: str, examples: Path, model: Path, importance_table: Path) -> None:
-    """Write the booster as text, and its feature importance."""
+    """Write the boosters as text into the folder `model`, and their feature importance."""
     params = load_params(Params, "lightgbm")
     seed = read_seed()
     ranker = {k: read_section(f"rankers.{name}.{k}") for k in ("objective", "metric", "cutoff")}
     options = lightgbm_params(params, **ranker, seed=seed)
-    booster, metric = train(read_table(examples), params, options, seed)
-    with whole_file(model) as temporary:
-        temporary.write_text(booster.model_to_string(), encoding="utf-8")
-    write_csv(importance(booster), importance_table)
-    log.info("%d trees, cross-validated %s %.4f", booster.num_trees(), ranker["metric"], metric)
+    boosters, metric = train(read_table(examples), params, options, seed)
+    for bag, booster in enumerate(boosters):
+        with whole_file(model / f"{bag}.txt") as temporary:
+            temporary.write_text(booster.model_to_string(), encoding="utf-8")
+    write_csv(importance(boosters), importance_table)
+    trees = boosters[0].num_trees()
+    log.info(
+        "%d x %d trees, cross-validated %s %.4f", len(boosters), trees, ranker["metric"], metric
+    )
 
 
 if __name__ == "__main__":
