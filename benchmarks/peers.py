@@ -4,8 +4,9 @@
 
 Reads what `dvc repro` made: train and validation likings to fit on, and the test users. Every
 library recommends 200 unseen movies to each of them; `stages.evaluate`, the only reader of the
-test targets, measures the lists of all systems alike. Settings are those that the libraries
-document or that are usual for data of this size; nothing was tuned on the test.
+test targets, measures the lists of all systems alike. ALS's settings are the best of 24 on
+ml-100k's validation targets, BPR's the best of 4 (the library's defaults); the others are those
+that are usual for data of this size. Nothing was tuned on the test.
 """
 
 import argparse
@@ -140,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--als-factors", type=int, default=128)
     parser.add_argument("--ease-regularisation", type=float, default=100.0)
-    parser.add_argument("--sasrec-epochs", type=int, default=40)
+    parser.add_argument("--sasrec-epochs", type=int, default=70)
     parser.add_argument("--seed", type=int, default=42)
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -149,7 +150,7 @@ def main() -> None:
 
     data, out = Data(Path("data")), Path("benchmarks/out")
     seeded = {"random_state": chosen.seed}
-    als = {"factors": chosen.als_factors, "regularization": 0.01, "iterations": 15, **seeded}
+    als = {"factors": chosen.als_factors, "regularization": 10, "alpha": 5, **seeded}
     systems: dict[str, Lists] = {
         "implicit BPR": lambda: implicit_factors(data, BayesianPersonalizedRanking(**seeded)),
         "implicit item-kNN": lambda: implicit_knn(data),
