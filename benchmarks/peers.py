@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from stages.common.tables import RECOMMENDATIONS, SPLIT, VALIDATION, read_table, write_table
+from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.ease import ease_weights
 from stages.item_similarity import recommend_similar
-from stages.top_k import best_unseen, interactions, top_columns
+from stages.top_k import best_unseen, folds, interactions, top_columns
 
 COUNT = 200
 SHOWN = ["recall@1", "recall@10", "recall@20", "recall@50", "recall@200", "ndcg@10", "ndcg@20"]
@@ -37,9 +37,9 @@ class Data:
     """The likings known before the test targets, as each library wants them."""
 
     def __init__(self, root: Path) -> None:
-        val = read_table(root / "split" / "val.parquet", VALIDATION).select(SPLIT.names())
-        train = read_table(root / "split" / "train.parquet", SPLIT)
-        self.likings = pl.concat([train, val]).sort("user_id", "position")
+        split = root / "split"
+        *_, newest = folds(split / "train.parquet", split / "val.parquet", root / "histories")
+        self.likings = newest[1].sort("user_id", "position")
         self.users = self.likings["user_id"].unique().sort().to_numpy()
         self.movies = self.likings["movie_id"].unique().sort().to_numpy()
         self.matrix = interactions(self.likings, self.users, self.movies)

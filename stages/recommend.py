@@ -19,7 +19,7 @@ from stages.candidates import search_unseen
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, HISTORIES, POPULARITY, SPLIT, VALIDATION, read_table
+from stages.common.tables import CATALOGUE, HISTORIES, POPULARITY, read_table
 from stages.features import build_features, past
 from stages.fusion import Params as FusionParams
 from stages.fusion import merge
@@ -27,7 +27,7 @@ from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
 from stages.ranker_data import RankerParams
 from stages.rerank import read_boosters, rerank
-from stages.top_k import CandidateParams, interactions
+from stages.top_k import CandidateParams, folds, interactions
 from stages.towers import serve_users
 
 DATA = Path("data")
@@ -68,9 +68,9 @@ class Chain:
         if not self.params.candidates.startswith("pools/"):
             self.generators = [Path(self.params.candidates).name]
         self.catalogue = read_table(DATA / "movies" / "catalogue.parquet", CATALOGUE)
-        val = read_table(DATA / "split" / "val.parquet", VALIDATION).select(SPLIT.names())
-        self.likings = pl.concat([read_table(DATA / "split" / "train.parquet", SPLIT), val])
-        self.histories = read_table(DATA / "histories" / "test.parquet", HISTORIES)
+        split = DATA / "split"
+        *_, newest = folds(split / "train.parquet", split / "val.parquet", DATA / "histories")
+        _, self.likings, self.histories = newest
         self.popularity = read_table(DATA / "popularity" / "test.parquet", POPULARITY)
         models = DATA / "models"
         self.similar = {name: read_arrays(models / name / "test.npz") for name in ITEM_MODELS}
