@@ -1,4 +1,4 @@
-"""Stage: search the index for each user's best unseen movies, for both folds."""
+"""Stage: search the index for each user's best unseen movies, for each fold."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import polars as pl
 from stages.common.params import load_params
 from stages.common.stage import log, run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-from stages.top_k import CandidateParams, best_unseen, folds, seen_keys
+from stages.folds import folds
+from stages.top_k import CandidateParams, best_unseen, seen_keys
 
 USERS_AT_ONCE = 4096
 
@@ -46,7 +47,7 @@ def search_unseen(
 def main(
     index: Path, embeddings: Path, train: Path, val: Path, histories: Path, recommendations: Path
 ) -> None:
-    """Write RECOMMENDATIONS for both folds."""
+    """Write RECOMMENDATIONS for each fold."""
     count = load_params(CandidateParams, "candidates").count
     for fold, likings, _ in folds(train, val, histories):
         users = read_table(embeddings / fold / "users.parquet").sort("user_id")

@@ -1,4 +1,4 @@
-"""Stage: a trained retriever's vectors of every movie and every user, for both folds."""
+"""Stage: a trained retriever's vectors of every movie and every user, for each fold."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import polars as pl
 from stages.common.files import read_arrays
 from stages.common.stage import log, run_stage
 from stages.common.tables import HISTORIES, embeddings_schema, read_table, write_table
-from stages.top_k import FOLDS
+from stages.folds import FOLDS
 from stages.towers import serve_movies, serve_users
 
 

@@ -1,4 +1,4 @@
-"""Stage: index a retriever's movie vectors for nearest-neighbour search, for both folds."""
+"""Stage: index a retriever's movie vectors for nearest-neighbour search, for each fold."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ import polars as pl
 from stages.common.params import Range, load_params
 from stages.common.stage import log, run_stage, whole_file
 from stages.common.tables import POPULARITY, read_table
-from stages.top_k import FOLDS
+from stages.folds import FOLDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.top_k import pair_keys
+from stages.top_k import contains, pair_keys
 
 DAY = 86_400
 DECAY = 0.8  # weight of a liking relative to the one after it
+PRIOR = 5  # ratings with the mean share of likings that every movie starts with
 Columns = dict[str, np.ndarray]
 
 
@@ -24,7 +25,12 @@ class Past(NamedTuple):
     likings: np.ndarray  # [movies] float32 counts
     popularity_rank: np.ndarray  # [movies] float32
     times: np.ndarray  # sorted pair keys of movie number and time of all likings
+    dislikes: np.ndarray  # [movies] float32 counts of ratings too low for a liking
+    disliked: np.ndarray  # sorted pair keys of user id and movie number of those ratings
+    disliked_stars: np.ndarray  # [disliked] float32
     vectors: np.ndarray  # [movies, d] unit length, or zeros where the retriever has none
+    lengths: np.ndarray  # [movies] of those vectors before; 0 where there is none
+    queries: tuple[np.ndarray, np.ndarray]  # the retriever's users: sorted [n] ids, [n, d] vectors
     similar: dict[str, tuple[np.ndarray, np.ndarray]]  # model: [movies] places, [n, n] weights
 
 
@@ -37,6 +43,7 @@ class Batch(NamedTuple):
     liked: np.ndarray  # [b, l] float32, 1 where `history` holds a movie
     times: np.ndarray  # [b, l] seconds, 0 as padding
     history_length: np.ndarray  # [b] before it was cut
+    users: np.ndarray  # [b] ids
 
 
 def _newest(batch: Batch, values: np.ndarray, count: int | None) -> np.ndarray:
@@ -44,6 +51,20 @@ def _newest(batch: Batch, values: np.ndarray, count: int | None) -> np.ndarray:
     weights = batch.liked[:, :count]
     total = np.einsum("bnl,bl->bn", values[:, :, :count], weights)
     return total / np.maximum(weights.sum(axis=1), 1)[:, None]
+
+
+def tower(data: Past, batch: Batch) -> Columns:
+    """Log of the share that the retriever's softmax over all movies gives the candidate."""
+    users, vectors = data.queries
+    known = np.isin(batch.users, users)
+    place = np.searchsorted(users, batch.users[known])
+    scores = vectors[place] @ (data.vectors * data.lengths[:, None]).T
+    scores[:, data.lengths == 0] = -np.inf
+    best = scores.max(axis=1, keepdims=True)
+    logs = scores - best - np.log(np.exp(scores - best).sum(axis=1, keepdims=True))
+    column = np.full(batch.movies.shape, np.nan, dtype=np.float32)
+    column[known] = np.take_along_axis(logs, batch.movies[known], axis=1)
+    return {"tower_log_share": column}
 
 
 def similarity(data: Past, batch: Batch) -> Columns:
@@ -100,6 +121,27 @@ def popularity(data: Past, batch: Batch) -> Columns:
     return {"log_likings": own, "popularity_gap": own - usual[:, None]}
 
 
+def dislikes(data: Past, batch: Batch) -> Columns:
+    """Whether the user has rated the candidate low; how often it, and the user, is disappointed."""
+    keys = pair_keys(batch.users[:, None], batch.movies)
+    place = np.searchsorted(data.disliked, keys).clip(max=max(len(data.disliked) - 1, 0))
+    stars = np.full(keys.shape, np.nan, dtype=np.float32)
+    known = contains(data.disliked, keys)
+    stars[known] = data.disliked_stars[place[known]]
+    liked, low = data.likings[batch.movies], data.dislikes[batch.movies]
+    mean = data.likings.sum() / max(data.likings.sum() + data.dislikes.sum(), 1)
+    last = np.full_like(batch.users, np.iinfo(np.int32).max)
+    mine = np.searchsorted(data.disliked, pair_keys(batch.users, last), side="right")
+    mine -= np.searchsorted(data.disliked, pair_keys(batch.users, np.zeros_like(last)))
+    share = batch.history_length / (batch.history_length + mine)
+    return {
+        "own_rating": stars,
+        "log_ratings": np.log1p(liked + low),
+        "liked_share": (liked + PRIOR * mean) / (liked + low + PRIOR),
+        "user_liked_share": np.broadcast_to(share[:, None], keys.shape),
+    }
+
+
 def recency(data: Past, batch: Batch) -> Columns:
     """Likings of the candidate in the days before the user's last one, and how long ago."""
     now = np.broadcast_to(batch.times[:, :1], batch.movies.shape)
@@ -154,11 +196,13 @@ def activity(data: Past, batch: Batch) -> Columns:
 
 
 GROUPS: dict[str, Callable[[Past, Batch], Columns]] = {
+    "tower": tower,
     "similarity": similarity,
     "cooccurrence": cooccurrence,
     "genre": genre,
     "popularity_rank": popularity_rank,
     "popularity": popularity,
+    "dislikes": dislikes,
     "recency": recency,
     "year": year,
     "activity": activity,

@@ -19,7 +19,9 @@ def past(
     genres: pl.DataFrame,
     popularity: pl.DataFrame,
     likings: pl.DataFrame,
+    dislikes: pl.DataFrame,
     vectors: pl.DataFrame,
+    queries: pl.DataFrame,
     similar: dict[str, dict[str, np.ndarray]],
 ) -> Past:
     """Number the movies and line everything up with them.
@@ -29,15 +31,20 @@ def past(
         genres: The genre table, sorted likewise.
         popularity: POPULARITY of the fold, sorted likewise.
         likings: SPLIT rows known before the fold's targets.
+        dislikes: DISLIKES of the fold, sorted by user and movie.
         vectors: A retriever's movie embeddings.
+        queries: Its user embeddings, sorted by user.
         similar: `movie_ids` and `weights` of item-to-item models.
     """
     ids = catalogue["movie_id"].to_numpy()
     found = np.stack(vectors["embedding"].to_numpy())
     unit = np.zeros((len(ids), found.shape[1]), dtype=np.float32)
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    unit[np.searchsorted(ids, vectors["movie_id"].to_numpy())] = found / np.maximum(length, 1e-9)
+    lengths = np.zeros(len(ids), dtype=np.float32)
+    held = np.searchsorted(ids, vectors["movie_id"].to_numpy())
+    lengths[held] = np.linalg.norm(found, axis=1)
+    unit[held] = found / np.maximum(lengths[held], 1e-9)[:, None]
     numbers = np.searchsorted(ids, likings["movie_id"].to_numpy())
+    low = np.searchsorted(ids, dislikes["movie_id"].to_numpy())
     places = {}
     for name, arrays in similar.items():
         place = np.full(len(ids), -1)
@@ -50,7 +57,12 @@ def past(
         popularity["likings"].to_numpy().astype(np.float32),
         popularity["popularity_rank"].to_numpy().astype(np.float32),
         np.sort(pair_keys(numbers, likings["timestamp"].to_numpy())),
+        np.bincount(low, minlength=len(ids)).astype(np.float32),
+        pair_keys(dislikes["user_id"].to_numpy(), low),
+        dislikes["rating"].to_numpy(),
         unit,
+        lengths,
+        (queries["user_id"].to_numpy(), queries["embedding"].to_numpy()),
         places,
     )
 
@@ -61,6 +73,9 @@ def pool_features(pool: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
     Args:
         pool: user_id, movie_id, and `score_<generator>`, `rank_<generator>` columns.
         groups: Some of `POOL_GROUPS`.
+
+    Returns:
+        user_id, movie_id and the float32 features.
     """
     scores = [name for name in pool.columns if name.startswith("score_")]
     names = [name.removeprefix("score_") for name in scores]
@@ -71,7 +86,7 @@ def pool_features(pool: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
         "gap": [(b - pl.col(f"score_{n}")).alias(f"gap_{n}") for n, b in zip(names, best)],
     }
     chosen = [column for group in POOL_GROUPS if group in groups for column in made[group]]
-    return pool.select(column.cast(pl.Float32) for column in chosen)
+    return pool.select("user_id", "movie_id", *(column.cast(pl.Float32) for column in chosen))
 
 
 def _batch(data: Past, movies: np.ndarray, sizes: np.ndarray, users: pl.DataFrame) -> Batch:
@@ -87,27 +102,29 @@ def _batch(data: Past, movies: np.ndarray, sizes: np.ndarray, users: pl.DataFram
     history[held] = np.searchsorted(data.movie_ids, ids)
     times[held] = newest_first["timestamps"].explode().drop_nulls().to_numpy()
     liked = held.astype(np.float32)
-    return Batch(padded, real, history, liked, times, users["history_length"].to_numpy())
+    known = users["history_length"].to_numpy(), users["user_id"].to_numpy()
+    return Batch(padded, real, history, liked, times, *known)
 
 
 def build_features(
-    pool: pl.DataFrame, histories: pl.DataFrame, data: Past, groups: list[str]
+    candidates: pl.DataFrame, histories: pl.DataFrame, data: Past, groups: list[str]
 ) -> pl.DataFrame:
-    """user_id, movie_id and the float32 features of all `groups`, one row per row of the pool.
+    """Append the float32 features of those `groups` that look at the user's and movie's past.
 
     Args:
-        pool: Candidates sorted by user; every user has a row in `histories`.
+        candidates: user_id, movie_id and any other columns, sorted by user; every user has a row
+            in `histories`.
         histories: HISTORIES.
         data: The fold's past.
-        groups: Names from `GROUPS` and `POOL_GROUPS`.
+        groups: Names from `GROUPS`; others are left out.
     """
-    counts = pool.group_by("user_id", maintain_order=True).len()
+    counts = candidates.group_by("user_id", maintain_order=True).len()
     users = counts.select("user_id").join(
         histories, on="user_id", how="left", maintain_order="left"
     )
     sizes = counts["len"].to_numpy().astype(np.int64)
     ends = np.cumsum(sizes)
-    numbers = np.searchsorted(data.movie_ids, pool["movie_id"].to_numpy())
+    numbers = np.searchsorted(data.movie_ids, candidates["movie_id"].to_numpy())
     made = [GROUPS[name] for name in GROUPS if name in groups]
     parts: list[Columns] = []
     for start in range(0, len(sizes) if made else 0, USERS_AT_ONCE):
@@ -119,5 +136,4 @@ def build_features(
             columns |= group(data, batch)
         parts.append({k: v[batch.real].astype(np.float32) for k, v in columns.items()})
     flat = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
-    keys = pool.select("user_id", "movie_id")
-    return pl.concat([keys, pool_features(pool, groups), pl.DataFrame(flat)], how="horizontal")
+    return pl.concat([candidates, pl.DataFrame(flat)], how="horizontal")

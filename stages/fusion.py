@@ -9,7 +9,7 @@ import polars as pl
 from stages.common.params import Range, load_params
 from stages.common.stage import StageError, log, run_stage
 from stages.common.tables import RECOMMENDATIONS, pool_schema, read_table, write_table
-from stages.top_k import FOLDS
+from stages.folds import FOLDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
 
 
 def main(recommendations: Path, pool: Path, fused: Path) -> None:
-    """Read `recommendations/<generator>`; write the pool and the fused list of both folds."""
+    """Read `recommendations/<generator>`; write the pool and the fused list of every fold."""
     params = load_params(Params, "fusion")
     if not params.generators:
         raise StageError("fusion.generators: is empty; name at least one system")

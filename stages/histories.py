@@ -10,12 +10,13 @@ from stages.common.params import Range, load_params
 from stages.common.stage import log, run_stage
 from stages.common.tables import (
     HISTORIES,
-    SPLIT,
+    TRAIN,
     TRAIN_HISTORIES,
     VALIDATION,
     read_table,
     write_table,
 )
+from stages.folds import known_likings, learnt_targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,16 +26,17 @@ class Params:
     max_length: Annotated[int, Range(1, 10_000)]
 
 
-def train_histories(train: pl.DataFrame, val: pl.DataFrame, max_length: int) -> pl.DataFrame:
-    """SPLIT and VALIDATION -> TRAIN_HISTORIES: every liking with the length of its history.
+def train_histories(train: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
+    """TRAIN and VALIDATION -> TRAIN_HISTORIES: every liking, in each user's order.
 
-    The history of a row is the `history_size` rows before it: lists of up to `max_length`
-    movies for every row would repeat each movie `max_length` times.
+    The history of a row are the rows before it: a list for every row would repeat each movie
+    as often as histories are long.
     """
-    parts = [train.with_columns(in_val=False), val.drop("is_target").with_columns(in_val=True)]
-    table = pl.concat(parts).sort("user_id", "position")
-    size = pl.int_range(pl.len()).over("user_id").clip(upper_bound=max_length)
-    return table.with_columns(history_size=size)
+    columns = ["user_id", "movie_id", "timestamp", "position", "fold"]
+    fold = pl.col("early").cast(pl.UInt8)
+    parts = [train.with_columns(fold=fold), val.with_columns(fold=pl.lit(2, dtype=pl.UInt8))]
+    table = pl.concat([part.select(columns) for part in parts]).sort("user_id", "position")
+    return table.drop("position")
 
 
 def last_histories(likings: pl.DataFrame, max_length: int) -> pl.DataFrame:
@@ -51,19 +53,17 @@ def last_histories(likings: pl.DataFrame, max_length: int) -> pl.DataFrame:
 
 
 def main(train: Path, val: Path, histories: Path) -> None:
-    """Write train.parquet, val.parquet (users with a validation target), test.parquet (all)."""
+    """Write train.parquet, and for each fold a table of the users with targets (test: of all)."""
     length = load_params(Params, "histories").max_length
-    seen, later = read_table(train, SPLIT), read_table(val, VALIDATION)
-    targets = later.filter("is_target").select("user_id").unique()
-    before_val = last_histories(seen.join(targets, on="user_id", how="semi"), length)
-    before_test = last_histories(pl.concat([seen, later.select(SPLIT.names())]), length)
-    tables = {"val": before_val, "test": before_test}
-    write_table(train_histories(seen, later, length), histories / "train.parquet", TRAIN_HISTORIES)
-    for fold, table in tables.items():
+    split = read_table(train, TRAIN), read_table(val, VALIDATION)
+    write_table(train_histories(*split), histories / "train.parquet", TRAIN_HISTORIES)
+    targets = learnt_targets(*split)
+    for fold, likings in known_likings(*split).items():
+        if fold in targets:
+            likings = likings.join(targets[fold], on="user_id", how="semi")
+        table = last_histories(likings, length)
         write_table(table, histories / f"{fold}.parquet", HISTORIES)
-    log.info(
-        "%d train targets; %d and %d users", seen.height, before_val.height, before_test.height
-    )
+        log.info("%s: %d users", fold, table.height)
 
 
 if __name__ == "__main__":

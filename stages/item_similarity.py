@@ -11,7 +11,8 @@ from stages.common.files import write_arrays
 from stages.common.params import load_params
 from stages.common.stage import log
 from stages.common.tables import RECOMMENDATIONS, write_table
-from stages.top_k import CandidateParams, best_unseen, folds, interactions, top_columns
+from stages.folds import folds
+from stages.top_k import CandidateParams, best_unseen, interactions, top_columns
 
 USERS_AT_ONCE = 4096
 Fit = Callable[[sp.csr_array], np.ndarray]

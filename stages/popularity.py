@@ -14,7 +14,8 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.top_k import CandidateParams, best_unseen, folds, longest_seen, seen_keys
+from stages.folds import folds
+from stages.top_k import CandidateParams, best_unseen, longest_seen, seen_keys
 
 
 def count_likings(catalogue: pl.DataFrame, likings: pl.DataFrame) -> pl.DataFrame:

@@ -1,25 +1,28 @@
-"""Stage: candidates with their features for one ranker; only validation rows have a label."""
+"""Stage: candidates with their features for one ranker; test rows have no label."""
 
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import polars as pl
 
 from stages.common.files import read_arrays
-from stages.common.params import Range, load_params
+from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, log, run_stage
 from stages.common.tables import (
     CATALOGUE,
+    DISLIKES,
     POPULARITY,
     RECOMMENDATIONS,
+    TRAIN,
     VALIDATION,
     read_table,
     write_table,
 )
 from stages.feature_groups import GROUPS
-from stages.features import POOL_GROUPS, build_features, past
-from stages.top_k import folds
+from stages.features import POOL_GROUPS, build_features, past, pool_features
+from stages.folds import LEARNT, folds, learnt_targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +30,10 @@ class RankerParams:
     """One ranker: where its candidates and vectors come from, what it sees, what it learns.
 
     `candidates`: a folder of data/, `recommendations/<system>` or `pools/fusion`; `vectors`: the
-    retriever whose movie vectors give the `similarity` features; `features`: groups of
+    retriever whose vectors give the `tower` and `similarity` features; `features`: groups of
     `stages.features`; `objective` and `metric` are LightGBM's (`metric` chooses the number of
-    trees); `misses`: whether users whose target was not retrieved are kept for training.
+    trees); `misses`: whether users whose target was not retrieved are kept for training;
+    `negatives`: how many of a user's candidates that are no target are drawn for training.
     """
 
     candidates: str
@@ -39,6 +43,7 @@ class RankerParams:
     metric: Literal["ndcg", "auc", "binary_logloss", "map"]
     cutoff: Annotated[int, Range(1, 1000)]
     misses: Literal["keep", "drop"]
+    negatives: Annotated[int, Range(1, 100_000)]
 
 
 def as_pool(table: pl.DataFrame, generator: str) -> pl.DataFrame:
@@ -54,7 +59,7 @@ def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl
 
     Args:
         examples: user_id, movie_id and features.
-        targets: user_id, movie_id of the validation targets.
+        targets: user_id, movie_id of the fold's targets.
         misses: `drop` leaves out users of whom no target was retrieved.
     """
     marked = targets.select("user_id", "movie_id", label=pl.lit(1, dtype=pl.UInt8))
@@ -64,8 +69,18 @@ def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl
     if misses == "drop":
         labelled = labelled.filter(pl.col("label").max().over("user_id") == 1)
     if labelled["label"].max() != 1:
-        raise StageError("candidates.count: no validation target was retrieved; set it higher")
+        raise StageError("candidates.count: no target was retrieved; set it higher")
     return labelled
+
+
+def sample_negatives(labelled: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """All targets, and for each user up to `count` other rows, drawn at random."""
+    drawn = pl.Series(np.random.default_rng(seed).random(labelled.height))
+    # Targets have 2 added, so that they come last and do not count.
+    order = (drawn + 2 * labelled["label"]).alias("order")
+    place = pl.col("order").rank("ordinal").over("user_id")
+    table = labelled.with_columns(order)
+    return table.filter((place <= count) | (pl.col("label") == 1)).drop("order")
 
 
 def main(
@@ -74,6 +89,7 @@ def main(
     catalogue: Path,
     genres: Path,
     popularity: Path,
+    dislikes: Path,
     train: Path,
     val: Path,
     histories: Path,
@@ -82,12 +98,14 @@ def main(
     ease: Path,
     examples: Path,
 ) -> None:
-    """Write val.parquet (with labels) and test.parquet (without) for the ranker `name`."""
+    """Write a table a fold for the ranker `name`; only those to learn from are labelled."""
     params = load_params(RankerParams, f"rankers.{name}")
     known = [*POOL_GROUPS, *GROUPS]
     for group in params.features:
         if group not in known:
             raise StageError(f"rankers.{name}.features: {group!r}; use some of {', '.join(known)}")
+    seed = read_seed()
+    targets = learnt_targets(read_table(train, TRAIN), read_table(val, VALIDATION))
     movies, flags = read_table(catalogue, CATALOGUE), read_table(genres)
     for fold, likings, before in folds(train, val, histories):
         data = past(
@@ -95,14 +113,17 @@ def main(
             flags,
             read_table(popularity / f"{fold}.parquet", POPULARITY),
             likings,
+            read_table(dislikes / f"{fold}.parquet", DISLIKES),
             read_table(vectors / fold / "movies.parquet"),
+            read_table(vectors / fold / "users.parquet").sort("user_id"),
             {m.name: read_arrays(m / f"{fold}.npz") for m in (item_knn, ease)},
         )
         candidates = as_pool(read_table(pool / f"{fold}.parquet"), pool.name)
-        table = build_features(candidates, before, data, params.features)
-        if fold == "val":
-            targets = read_table(val, VALIDATION).filter("is_target")
-            table = add_labels(table, targets, params.misses)
+        table = pool_features(candidates, params.features)
+        if fold in LEARNT:
+            table = add_labels(table, targets[fold], params.misses)
+            table = sample_negatives(table, params.negatives, seed)
+        table = build_features(table, before, data, params.features)
         write_table(table, examples / f"{fold}.parquet", table.schema)
         log.info("%s: %d rows, %d columns", fold, table.height, table.width)
 

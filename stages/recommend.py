@@ -19,15 +19,16 @@ from stages.candidates import search_unseen
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, HISTORIES, POPULARITY, read_table
-from stages.features import build_features, past
+from stages.common.tables import CATALOGUE, DISLIKES, HISTORIES, POPULARITY, read_table
+from stages.features import build_features, past, pool_features
+from stages.folds import folds
 from stages.fusion import Params as FusionParams
 from stages.fusion import merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
 from stages.ranker_data import RankerParams
 from stages.rerank import read_boosters, rerank
-from stages.top_k import CandidateParams, folds, interactions
+from stages.top_k import CandidateParams, interactions
 from stages.towers import serve_users
 
 DATA = Path("data")
@@ -80,8 +81,11 @@ class Chain:
         self.indexes = {n: faiss.read_index(str(DATA / "index" / n / "test.faiss")) for n in towers}
         vectors = DATA / "embeddings" / self.params.vectors / "test" / "movies.parquet"
         genres = read_table(DATA / "movies" / "genres.parquet")
-        tables = (self.catalogue, genres, self.popularity, self.likings, read_table(vectors))
-        self.past = past(*tables, self.similar)
+        dislikes = read_table(DATA / "dislikes" / "test.parquet", DISLIKES)
+        tables = (self.catalogue, genres, self.popularity, self.likings, dislikes)
+        queries = read_table(vectors.with_name("users.parquet")).clear()
+        self.past = past(*tables, read_table(vectors), queries, self.similar)
+        self.tower = read_arrays(models / self.params.vectors / "test.npz")
         self.boosters = read_boosters(models / f"ranker_{ranker}")
 
     def history(self, user: int, liked: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -130,7 +134,10 @@ class Chain:
         """rank, movie_id, title, genres, score and `found_by` of the `top` best movies."""
         before, seen = self.history(user, liked)
         pool = merge(self.lists(before, seen))
-        features = build_features(pool, before, self.past, self.params.features)
+        groups = self.params.features
+        queries = serve_users(self.tower, before)
+        known = self.past._replace(queries=queries)
+        features = build_features(pool_features(pool, groups), before, known, groups)
         ordered = rerank(self.boosters, features, self.threads).head(top)
         places = [
             pl.when(pl.col(f"rank_{n}").is_not_null()).then(pl.format(n + " {}", f"rank_{n}"))

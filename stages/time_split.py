@@ -10,7 +10,7 @@ import polars as pl
 from stages.common.files import write_json
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, log, run_stage
-from stages.common.tables import POSITIVES, SPLIT, TEST, VALIDATION, read_table, write_table
+from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,15 +18,18 @@ class Params:
     """How to hold out.
 
     `leave_one_out`: of each user with at least `min_positives`, the last liking is the test
-    target and the one before it the validation target. `global`: two cuts in time leave
-    `test_share` and `val_share` of all likings after them; a user's `targets` (first, last or
-    all) after a cut are to be found from what came before it.
+    target and the one before it the validation target; the up to `early` ones before that are
+    marked in train, as targets of a first fold that gives the rankers more to learn from.
+    `global`: two cuts in time leave `test_share` and `val_share` of all likings after them; a
+    user's `targets` (first, last or all) after a cut are to be found from what came before it.
+    What comes after a third cut, `val_share` before the others, is marked in train.
     `ties` orders likings of equal time: as in the raw `file`, or by a seeded `hash`.
     """
 
     method: Literal["leave_one_out", "global"]
     ties: Literal["file", "hash"]
     min_positives: Annotated[int, Range(3, 1000)]
+    early: Annotated[int, Range(1, 100)]
     val_share: Annotated[float, Range(0.001, 0.5)]
     test_share: Annotated[float, Range(0.001, 0.5)]
     targets: Literal["first", "last", "all"]
@@ -55,26 +58,27 @@ def order(positives: pl.DataFrame, ties: str, seed: int) -> pl.DataFrame:
 
 
 def leave_one_out(
-    ordered: pl.DataFrame, min_positives: int
+    ordered: pl.DataFrame, min_positives: int, early: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """SPLIT -> train, VALIDATION, TEST; users with too few likings stay wholly in train."""
+    """SPLIT -> TRAIN, VALIDATION, TEST; users with too few likings stay wholly in train."""
     place = pl.col("position").cast(pl.Int64)
     from_end = pl.len().over("user_id") - place  # 1 = the user's last
     held_out = pl.len().over("user_id") >= min_positives
     table = ordered.with_columns(
         part=pl.when(held_out & (from_end <= 2)).then(from_end).otherwise(0),
         tied=pl.col("timestamp") == pl.col("timestamp").shift(1).over("user_id"),
+        early=held_out & (from_end <= 2 + early) & (place > 0),
     )
     train = table.filter(pl.col("part") == 0)
     val = table.filter(pl.col("part") == 2).with_columns(is_target=pl.lit(True))
     test = table.filter(pl.col("part") == 1).with_columns(history_length="position")
-    return train.select(SPLIT.names()), val.select(VALIDATION.names()), test.select(TEST.names())
+    return train.select(TRAIN.names()), val.select(VALIDATION.names()), test.select(TEST.names())
 
 
 def global_split(
-    ordered: pl.DataFrame, val_cut: int, test_cut: int, targets: str
+    ordered: pl.DataFrame, early_cut: int, val_cut: int, test_cut: int, targets: str
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """SPLIT -> train (before `val_cut`), VALIDATION (before `test_cut`), TEST (the rest).
+    """SPLIT -> TRAIN (before `val_cut`), VALIDATION (before `test_cut`), TEST (the rest).
 
     A user without a liking before a cut has no target after it. Likings after the test cut
     that are no targets are left out.
@@ -98,7 +102,7 @@ def global_split(
             tied=(time == pl.col("before")).fill_null(False),
         )
 
-    train = ordered.filter(time < val_cut)
+    train = ordered.filter(time < val_cut).with_columns(early=time >= early_cut)
     val = mark(ordered.filter((time >= val_cut) & (time < test_cut)), val_cut)
     test = mark(ordered.filter(time >= test_cut), test_cut).filter("is_target")
     return train, val.select(VALIDATION.names()), test.select(TEST.names())
@@ -110,20 +114,23 @@ def main(positives: Path, split: Path, metrics: Path) -> None:
     seed = read_seed()
     ordered = order(read_table(positives, POSITIVES), params.ties, seed)
     if params.method == "leave_one_out":
-        parts = leave_one_out(ordered, params.min_positives)
+        parts = leave_one_out(ordered, params.min_positives, params.early)
     else:
         times = ordered["timestamp"].sort()
-        after = [params.test_share + params.val_share, params.test_share]
-        cuts = [int(times[int(times.len() * (1 - share))]) for share in after]
+        after = [params.test_share + n * params.val_share for n in (2, 1, 0)]
+        cuts = [int(times[int(times.len() * max(1 - share, 0))]) for share in after]
         parts = global_split(ordered, *cuts, params.targets)
     train, val, test = parts
-    for name, part in (("validation", val.filter("is_target")), ("test", test)):
+    early = train.filter("early").join(train.filter(~pl.col("early")), on="user_id", how="semi")
+    held_out = {"early": early, "validation": val.filter("is_target"), "test": test}
+    for name, part in held_out.items():
         if part.height == 0:
             raise StageError(f"time_split: leaves no {name} target; bring more likings per user")
-    for part, name, schema in zip(parts, ("train", "val", "test"), (SPLIT, VALIDATION, TEST)):
+    for part, name, schema in zip(parts, ("train", "val", "test"), (TRAIN, VALIDATION, TEST)):
         write_table(part, split / f"{name}.parquet", schema)
     figures = {
         "train_likings": train.height,
+        "early_targets": early.height,
         "val_targets": val["is_target"].sum(),
         "test_targets": test.height,
         "users": ordered["user_id"].n_unique(),

@@ -1,8 +1,6 @@
 """Lists of the best unseen movies, cut from scored ones."""
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -10,9 +8,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from stages.common.params import Range
-from stages.common.tables import HISTORIES, RECOMMENDATIONS, SPLIT, VALIDATION, read_table
-
-FOLDS = ("val", "test")
+from stages.common.tables import RECOMMENDATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,20 +16,6 @@ class CandidateParams:
     """`count`: how many movies every generator recommends to a user."""
 
     count: Annotated[int, Range(1, 10_000)]
-
-
-def folds(
-    train: Path, val: Path, histories: Path
-) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-    """What may be known before each fold's targets: its name, the likings, the histories.
-
-    The likings are train for `val`, and train and validation for `test`.
-    """
-    likings = read_table(train, SPLIT)
-    for fold in FOLDS:
-        if fold == "test":
-            likings = pl.concat([likings, read_table(val, VALIDATION).select(SPLIT.names())])
-        yield fold, likings, read_table(histories / f"{fold}.parquet", HISTORIES)
 
 
 def pair_keys(users: np.ndarray, movies: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import polars as pl
 
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
+TIME_GAPS = 32
 USERS_AT_ONCE = 2048
 
 
@@ -50,6 +51,11 @@ class NumpyOps:
         """Over the last axis."""
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
+
+    @staticmethod
+    def sigmoid(x: np.ndarray) -> np.ndarray:
+        """1 / (1 + exp(-x))."""
+        return 1 / (1 + np.exp(-x))
 
     @staticmethod
     def silu(x: np.ndarray) -> np.ndarray:
@@ -91,12 +97,31 @@ def layer_norm(x: Any, w: Weights, name: str, ops: Any) -> Any:
     return centred * scale * w[f"{name}_gain"] + w[f"{name}_bias"]
 
 
-def encode(w: Weights, ids: Any, heads: int, blocks: int, ops: Any = NumpyOps) -> Any:
+def time_gaps(times: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """[n, length] int32: log2 of 1 + the seconds since the movie before, rounded down.
+
+    0 at the first movie of a row. `times` are [n, length] seconds, `real` where a movie is.
+    """
+    passed = np.diff(times, axis=1, prepend=times[:, :1])
+    known = real & np.roll(real, 1, axis=1)
+    known[:, 0] = False
+    gaps = np.floor(np.log2(np.where(known, np.maximum(passed, 0), 0) + 1))
+    return np.minimum(gaps, TIME_GAPS - 1).astype(np.int32)
+
+
+def residual(x: Any, change: Any, w: Weights, name: str, ops: Any) -> Any:
+    """x + `change`, or with a gate as much of it as x lets through (LiGR, Borisyuk et al. 2025)."""
+    change = ops.dropout(change)
+    return x + (change * ops.sigmoid(x @ w[name]) if name in w else change)
+
+
+def encode(w: Weights, ids: Any, gaps: Any, heads: int, blocks: int, ops: Any = NumpyOps) -> Any:
     """A causal transformer over liked movies (after SASRec, Kang and McAuley 2018).
 
     Args:
         w: Weights; `position` is [length, d].
         ids: [n, length] movie numbers, oldest first, -1 as padding on the left.
+        gaps: [n, length] from `time_gaps`; not used by a model without `gap` weights.
         heads: Attention heads; they share d.
         blocks: Pre-norm blocks of attention and gated feed-forward.
 
@@ -107,6 +132,8 @@ def encode(w: Weights, ids: Any, heads: int, blocks: int, ops: Any = NumpyOps) -
     real = ids >= 0
     table = movie_vectors(w, ops)
     x = ops.take(table, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + w["position"]
+    if "gap" in w:
+        x = x + ops.take(w["gap"], gaps)
     x = ops.dropout(x) * ops.float32(real)[:, :, None]
     earlier = np.tril(np.ones((length, length), dtype=bool))
     # A padded place may look at itself: a row without any key has no softmax.
@@ -122,10 +149,11 @@ def encode(w: Weights, ids: Any, heads: int, blocks: int, ops: Any = NumpyOps) -
         scores = q @ ops.transpose(k, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
         weights = ops.softmax(ops.where(allowed[:, None], scores, -1e9))
         mixed = ops.transpose(ops.dropout(weights) @ v, (0, 2, 1, 3))
-        x = x + ops.dropout(ops.reshape(mixed, (-1, length, d)) @ w[f"block{b}_output"])
+        mixed = ops.reshape(mixed, (-1, length, d)) @ w[f"block{b}_output"]
+        x = residual(x, mixed, w, f"block{b}_attention_gate", ops)
         h = layer_norm(x, w, f"block{b}_feed", ops)
         h = ops.silu(h @ w[f"block{b}_gate"]) * (h @ w[f"block{b}_up"])
-        x = x + ops.dropout(h @ w[f"block{b}_down"])
+        x = residual(x, h @ w[f"block{b}_down"], w, f"block{b}_feed_gate", ops)
     return layer_norm(x, w, "final", ops)
 
 
@@ -153,24 +181,27 @@ def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, n
         place = np.searchsorted(arrays["user_ids"], users).clip(max=len(arrays["user_ids"]) - 1)
         known = arrays["user_ids"][place] == users
         return users[known], with_one(arrays["user"][place[known]])
-    ids = history_matrix(histories, arrays["movie_ids"], len(arrays["position"]))
+    ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
     heads, blocks = int(arrays["heads"]), int(arrays["blocks"])
-    parts = [
-        encode(arrays, ids[start : start + USERS_AT_ONCE], heads, blocks)[:, -1]
-        for start in range(0, len(ids), USERS_AT_ONCE)
-    ]
+    parts = [slice(start, start + USERS_AT_ONCE) for start in range(0, len(ids), USERS_AT_ONCE)]
+    parts = [encode(arrays, ids[part], gaps[part], heads, blocks)[:, -1] for part in parts]
     return users, with_one(np.concatenate(parts))
 
 
-def history_matrix(histories: pl.DataFrame, movie_ids: np.ndarray, length: int) -> np.ndarray:
-    """[users, length] movie numbers, newest last; -1 as padding and for unknown movies."""
-    lists = histories["history"].list.tail(length)
-    sizes = lists.list.len().to_numpy().astype(np.int64)
-    flat = lists.explode().drop_nulls().to_numpy()
+def history_matrices(
+    histories: pl.DataFrame, movie_ids: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """[users, length] movie numbers, newest last, and their `time_gaps`.
+
+    -1 stands for padding and for movies that the model does not know.
+    """
+    lists = histories.select(pl.col("history", "timestamps").list.tail(length))
+    sizes = lists["history"].list.len().to_numpy().astype(np.int64)
+    flat = lists["history"].explode().drop_nulls().to_numpy()
     place = np.searchsorted(movie_ids, flat).clip(max=len(movie_ids) - 1)
-    rows = np.repeat(np.arange(len(sizes)), sizes)
-    ends = np.cumsum(sizes)
-    columns = np.arange(len(flat)) - np.repeat(ends, sizes) + length
-    matrix = np.full((len(sizes), length), -1, dtype=np.int32)
-    matrix[rows, columns] = np.where(movie_ids[place] == flat, place, -1)
-    return matrix
+    real = np.arange(length) >= length - sizes[:, None]
+    matrix = np.full(real.shape, -1, dtype=np.int32)
+    matrix[real] = np.where(movie_ids[place] == flat, place, -1)
+    times = np.zeros(real.shape, dtype=np.int64)
+    times[real] = lists["timestamps"].explode().drop_nulls().to_numpy()
+    return matrix, time_gaps(times, real)

@@ -1,4 +1,4 @@
-"""Stage: train one LightGBM ranker on the validation targets."""
+"""Stage: train one LightGBM ranker on the early and the validation targets."""
 
 import dataclasses
 from pathlib import Path
@@ -12,8 +12,10 @@ from stages.common.files import write_csv
 from stages.common.params import Range, load_params, read_section, read_seed
 from stages.common.stage import StageError, log, run_stage, whole_file
 from stages.common.tables import read_table
+from stages.folds import LEARNT
 
-KEYS = ["user_id", "movie_id", "label"]
+KEYS = ["fold", "user_id", "movie_id", "label"]
+GROUP = KEYS[:2]
 LEAK_USERS, LEAK_SHARE = 50, 0.95
 
 
@@ -39,16 +41,20 @@ class Params:
     threads: Annotated[int, Range(1, 1024)]
 
 
-def user_folds(sizes: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def user_folds(
+    users: np.ndarray, sizes: np.ndarray, count: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows for training and for validation, `count` times; no user is ever in both.
 
     Args:
-        sizes: [users] rows of each user, in the table's order.
+        users: [groups] the user of each group of rows, in the table's order.
+        sizes: [groups] rows of each group.
         count: Folds.
         seed: Of the users' shuffle.
     """
-    fold = np.random.default_rng(seed).permutation(len(sizes)) % count
-    rows = np.repeat(fold, sizes)
+    everyone, place = np.unique(users, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(everyone)) % count
+    rows = np.repeat(fold[place], sizes)
     return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(count)]
 
 
@@ -69,8 +75,8 @@ def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
         above = value.filter(target).min() > others.max()
         below = value.filter(target).max() < others.min()
         tells += [above.alias(f"{name} above"), below.alias(f"{name} below")]
-    judged = examples.filter(target.any().over("user_id") & (~target).any().over("user_id"))
-    table = judged.group_by("user_id").agg(tells).drop("user_id")
+    judged = examples.filter(target.any().over(GROUP) & (~target).any().over(GROUP))
+    table = judged.group_by(GROUP).agg(tells).drop(GROUP)
     if table.height < LEAK_USERS:
         return
     for name, share in table.mean().row(0, named=True).items():
@@ -107,7 +113,7 @@ def train(
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
     Args:
-        examples: user_id, movie_id, label and features, sorted by user.
+        examples: fold, user_id, movie_id, label and features, sorted by fold and user.
         params: Trees and folds.
         options: From `lightgbm_params`.
         seed: Of the folds.
@@ -117,11 +123,11 @@ def train(
     """
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
-    sizes = examples.group_by("user_id", maintain_order=True).len()["len"].to_numpy()
-    if len(sizes) < params.folds:
-        raise StageError(
-            f"lightgbm.folds: {params.folds} folds of {len(sizes)} users; set it lower"
-        )
+    groups = examples.group_by(GROUP, maintain_order=True).len()
+    users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
+    count = groups["user_id"].n_unique()
+    if count < params.folds:
+        raise StageError(f"lightgbm.folds: {params.folds} folds of {count} users; set it lower")
 
     def dataset() -> lgb.Dataset:
         values = examples.select(features).to_numpy(order="c")
@@ -132,7 +138,7 @@ def train(
         options,
         dataset(),
         num_boost_round=params.max_trees,
-        folds=user_folds(sizes, params.folds, seed),
+        folds=user_folds(users, sizes, params.folds, seed),
         callbacks=[lgb.early_stopping(params.patience, verbose=False)],
     )
     means = next(values for name, values in found.items() if name.endswith("-mean"))
@@ -155,12 +161,16 @@ def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
 
 
 def main(name: str, examples: Path, model: Path, importance_table: Path) -> None:
-    """Write the boosters as text into the folder `model`, and their feature importance."""
+    """Read the folds to learn from; write the boosters as text, and their feature importance."""
     params = load_params(Params, "lightgbm")
     seed = read_seed()
     ranker = {k: read_section(f"rankers.{name}.{k}") for k in ("objective", "metric", "cutoff")}
     options = lightgbm_params(params, **ranker, seed=seed)
-    boosters, metric = train(read_table(examples), params, options, seed)
+    tables = [
+        read_table(examples / f"{fold}.parquet").select(pl.lit(n, pl.UInt8).alias("fold"), pl.all())
+        for n, fold in enumerate(LEARNT)
+    ]
+    boosters, metric = train(pl.concat(tables), params, options, seed)
     for bag, booster in enumerate(boosters):
         with whole_file(model / f"{bag}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")

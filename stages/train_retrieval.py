@@ -1,6 +1,7 @@
 """Stage: train one retriever, for each fold on what was known before its targets."""
 
 import importlib
+import math
 import types
 import zlib
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import polars as pl
 from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import HISTORIES, TRAIN_HISTORIES, VALIDATION, read_table
+from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
+from stages.folds import FOLDS
 from stages.metrics import user_metrics
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
@@ -62,55 +64,61 @@ def train(
     tables: dict[str, pl.DataFrame],
     max_length: int,
     seed: int,
-) -> tuple[Fitted, Arrays]:
-    """Fit on train, stopped by validation; then, with `refit`, on train and validation.
+) -> tuple[Fitted, dict[str, Arrays]]:
+    """Fit on what is known before the early targets, stopped by these; then for each later fold.
 
     Args:
         variant: A module of stages.retrieval.
         params: Its parameters.
-        tables: `likings` (TRAIN_HISTORIES), `histories` (HISTORIES before validation),
-            `targets` (user_id, movie_id) and `genres`.
-        max_length: How many movies of a history are used.
+        tables: `likings` (TRAIN_HISTORIES), `histories` (HISTORIES before the early targets) and
+            `genres`.
+        max_length: How many movies of a history are used, where users like so many on average:
+            longer windows would be mostly padding.
         seed: Of all randomness.
 
     Returns:
-        The fit for validation targets, and the arrays for test targets.
+        The first fit, and the arrays by fold.
     """
-
-    def fitted(likings: pl.DataFrame, epochs: int, validate: Validate | None) -> Fitted:
-        data = training_data(likings, tables["genres"], max_length)
+    likings = [tables["likings"].filter(pl.col("fold") <= n) for n in range(len(FOLDS))]
+    average = math.ceil(likings[0].height / likings[0]["user_id"].n_unique())
+    length = min(max_length, max(2, average))
+    made: dict[str, Arrays] = {}
+    for fold, known in zip(FOLDS, likings):
+        data = training_data(known, tables["genres"], length)
         model, batches = variant.build(data, params, np.random.default_rng(seed))
-        return fit(model, batches, params, epochs, validate)
+        if not made:
+            later = tables["likings"].filter(pl.col("fold") == 1)
+            targets = later.join(tables["histories"], on="user_id", how="semi")
+            validate = validator(known, tables["histories"], targets)
+            first = latest = fit(model, batches, params, params.epochs, validate)
+        elif params.warm_start:
+            model.start_from(latest.arrays)
+            epochs = math.ceil(params.warm_start * first.epoch)
+            latest = fit(model, batches, params, epochs, None)
+        else:
+            latest = fit(model, batches, params, first.epoch, None)
+        made[fold] = latest.arrays
+    return first, made
 
-    known = tables["likings"].filter(~pl.col("in_val"))
-    validate = validator(known, tables["histories"], tables["targets"])
-    before_val = fitted(known, params.epochs, validate)
-    if not params.refit:
-        return before_val, before_val.arrays
-    return before_val, fitted(tables["likings"], before_val.epoch, None).arrays
 
-
-def main(name: str, histories: Path, val: Path, genres: Path, model: Path, curve: Path) -> None:
-    """Write the arrays for both folds and the learning curve of the retriever `name`."""
+def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> None:
+    """Write the arrays for every fold and the learning curve of the retriever `name`."""
     variant = importlib.import_module(f"stages.retrieval.{name}")
     params = load_params(variant.Params, f"retrievers.{name}")
     seed = read_seed()
     length = read_value("histories.max_length", int)
     tables = {
         "likings": read_table(histories / "train.parquet", TRAIN_HISTORIES),
-        "histories": read_table(histories / "val.parquet", HISTORIES),
-        "targets": read_table(val, VALIDATION).filter("is_target").select("user_id", "movie_id"),
+        "histories": read_table(histories / "early.parquet", HISTORIES),
         "genres": read_table(genres),
     }
     # Each retriever has random numbers of its own.
-    before_val, before_test = train(
-        variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1
-    )
-    if not all(np.isfinite(v).all() for v in before_test.values()):
-        raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
-    write_arrays(before_val.arrays, model / "val.npz")
-    write_arrays(before_test, model / "test.npz")
-    write_csv(pl.DataFrame(before_val.curve), curve)
+    first, made = train(variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1)
+    for fold, arrays in made.items():
+        if not all(np.isfinite(v).all() for v in arrays.values()):
+            raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
+        write_arrays(arrays, model / f"{fold}.npz")
+    write_csv(pl.DataFrame(first.curve), curve)
 
 
 if __name__ == "__main__":

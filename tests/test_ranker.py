@@ -3,10 +3,10 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
-from stages.common.tables import HISTORIES, SPLIT
+from stages.common.tables import DISLIKES, HISTORIES, SPLIT
 from stages.feature_groups import GROUPS, Past
 from stages.features import POOL_GROUPS, build_features, past, pool_features
-from stages.ranker_data import add_labels, as_pool
+from stages.ranker_data import add_labels, as_pool, sample_negatives
 from stages.rerank import rerank
 from stages.top_k import best_unseen
 from stages.train_ranker import (
@@ -36,7 +36,7 @@ SMALL = Params(
 
 @pytest.fixture
 def world() -> tuple[Past, pl.DataFrame]:
-    """Three movies, two users; user 1 liked movies 1 then 2, user 2 liked 2."""
+    """Three movies, two users; user 1 liked movies 1 then 2, user 2 liked 2 but not 1."""
     catalogue = pl.DataFrame({"movie_id": [1, 2, 3], "year": [1990, None, 2000]})
     genres = pl.DataFrame({"movie_id": [1, 2, 3], "genre_A": [1, 0, 1], "genre_B": [0, 1, 1]})
     popularity = pl.DataFrame({"likings": [1, 2, 0], "popularity_rank": [2, 1, 3]})
@@ -49,7 +49,11 @@ def world() -> tuple[Past, pl.DataFrame]:
         "movie_ids": np.array([1, 2, 3]),
         "weights": np.array([[0, 1, 2], [3, 0, 4], [5, 6, 0]], np.float32),
     }
-    data = past(catalogue, genres, popularity, likings, vectors, {"ease": weights})
+    queries = pl.DataFrame({"user_id": [1], "embedding": np.array([[1, 0]], np.float32)})
+    dislikes = pl.DataFrame([(2, 1, 3.0)], schema=DISLIKES, orient="row")
+    data = past(
+        catalogue, genres, popularity, likings, dislikes, vectors, queries, {"ease": weights}
+    )
     rows = [(1, [1, 2], [10 * DAY, 40 * DAY], 2), (2, [2], [39 * DAY], 1)]
     return data, pl.DataFrame(rows, schema=HISTORIES, orient="row")
 
@@ -68,6 +72,7 @@ def test_features_by_hand(world: tuple[Past, pl.DataFrame]) -> None:
     half = 1 / np.sqrt(2)
     assert row["similarity_last_1"] == pytest.approx(half)
     assert row["similarity_mean"] == pytest.approx(half)
+    assert row["tower_log_share"] == pytest.approx(1 - np.log(np.exp(3) + 1 + np.exp(1)))
     assert (row["ease_last_1"], row["ease_last_5"], row["ease_max"]) == (4, 3, 4)
     assert row["ease_decayed"] == pytest.approx(4 + 0.8 * 2)
     # Genres of the history: A once, B once; the candidate has both.
@@ -77,11 +82,18 @@ def test_features_by_hand(world: tuple[Past, pl.DataFrame]) -> None:
     assert row["year_gap_history"] == 10
     assert row["history_days"] == 30
     assert np.isnan(row["days_since_liked"])
+    assert np.isnan(row["own_rating"])
+    assert row["user_liked_share"] == 1
     row = table.filter(pl.col("user_id") == 2, pl.col("movie_id") == 1).row(0, named=True)
     # Movie 1 was liked on day 10, user 2's last liking was on day 39.
     assert row["days_since_liked"] == pytest.approx(29)
     assert row["log_likings_30_days"] == pytest.approx(np.log(2))
     assert row["log_likings_7_days"] == 0
+    assert np.isnan(row["tower_log_share"])  # the retriever does not know user 2
+    assert (row["own_rating"], row["log_ratings"]) == (3, pytest.approx(np.log(3)))
+    assert row["user_liked_share"] == 0.5
+    # Of all four ratings three are likings; five such ratings are added to the movie's two.
+    assert row["liked_share"] == pytest.approx((1 + 5 * 0.75) / 7)
 
 
 def test_features_know_nothing_after_the_users_last_liking(
@@ -99,14 +111,15 @@ def test_features_of_a_user_do_not_depend_on_other_users(
 ) -> None:
     data, histories = world
     groups = [*GROUPS, *POOL_GROUPS]
-    both = build_features(pool([(1, 3), (2, 1), (2, 3)]), histories, data, groups)
-    alone = build_features(pool([(1, 3), (2, 1), (2, 3)])[1:], histories, data, groups)
+    candidates = pool_features(pool([(1, 3), (2, 1), (2, 3)]), groups)
+    both = build_features(candidates, histories, data, groups)
+    alone = build_features(candidates[1:], histories, data, groups)
     assert both.filter(pl.col("user_id") == 2).equals(alone)
 
 
 def test_pool_features_have_gaps_to_the_users_best() -> None:
     table = pool_features(pool([(1, 1), (1, 2)]), ["gap", "rank"])
-    assert table.columns == ["rank_x", "gap_x"]
+    assert table.columns == ["user_id", "movie_id", "rank_x", "gap_x"]
     assert table["gap_x"].to_list() == [1, 0]
 
 
@@ -116,8 +129,18 @@ def test_a_missed_target_is_not_added() -> None:
     kept = add_labels(examples, targets, "keep")
     assert kept["label"].to_list() == [0, 1, 0]
     assert add_labels(examples, targets, "drop")["user_id"].to_list() == [1, 1]
-    with pytest.raises(StageError, match="no validation target was retrieved"):
+    with pytest.raises(StageError, match="no target was retrieved"):
         add_labels(examples, targets.with_columns(movie_id=77), "keep")
+
+
+def test_sampled_negatives_are_others_than_the_targets_and_as_many_as_asked() -> None:
+    table = examples(users=50, each=20).drop("fold")
+    drawn = sample_negatives(table, 5, seed=3)
+    assert drawn.equals(sample_negatives(table, 5, seed=3))
+    assert drawn.filter(pl.col("label") == 1).equals(table.filter(pl.col("label") == 1))
+    assert drawn.group_by("user_id").len()["len"].to_list() == [6] * 50
+    assert drawn["user_id"].is_sorted()
+    assert sample_negatives(table, 100, seed=3).equals(table)
 
 
 def test_a_single_generator_is_a_pool() -> None:
@@ -130,9 +153,10 @@ def test_a_single_generator_is_a_pool() -> None:
 
 def test_folds_keep_users_whole_and_use_all() -> None:
     sizes = np.array([3, 1, 4, 2, 5])
-    users = np.repeat(np.arange(5), sizes)
+    owners = np.array([7, 8, 9, 7, 8])  # two users have two groups
+    users = np.repeat(owners, sizes)
     seen = []
-    for rows, held in user_folds(sizes, 3, seed=0):
+    for rows, held in user_folds(owners, sizes, 3, seed=0):
         assert not set(users[rows]) & set(users[held])
         assert len(rows) + len(held) == sizes.sum()
         seen += held.tolist()
@@ -147,6 +171,7 @@ def examples(users: int = 120, each: int = 20) -> pl.DataFrame:
     hint = label * 1.5 + rng.normal(size=label.shape)
     return pl.DataFrame(
         {
+            "fold": np.zeros(users * each, dtype=np.uint8),
             "user_id": np.repeat(np.arange(users, dtype=np.int32), each),
             "movie_id": np.tile(np.arange(each, dtype=np.int32), users),
             "hint": hint.ravel().astype(np.float32),

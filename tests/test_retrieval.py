@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from stages.common.params import load_params
-from stages.common.tables import SPLIT, VALIDATION
+from stages.common.tables import VALIDATION
 from stages.embeddings import embedding_table
 from stages.genre_features import genre_columns
 from stages.histories import last_histories, train_histories
 from stages.time_split import leave_one_out, order
-from stages.towers import encode, history_matrix, serve_movies, serve_users
+from stages.towers import encode, history_matrices, serve_movies, serve_users
 from tests.conftest import ROOT, tiny_tables
 
 VARIANTS = ["id", "genre", "hard_negative", "history"]
@@ -25,7 +25,7 @@ def tables() -> dict[str, pl.DataFrame]:
     liked = ratings.filter(pl.col("rating") >= 4).rename(
         {"userId": "user_id", "movieId": "movie_id"}
     )
-    split, val, _ = leave_one_out(order(liked.with_row_index("row"), "file", 0), 3)
+    split, val, _ = leave_one_out(order(liked.with_row_index("row"), "file", 0), 3, 1)
     catalogue = movies.select(
         pl.col("movieId").cast(pl.Int32).alias("movie_id"),
         genres=pl.col("genres").str.split("|").list.filter(pl.element() != "(no genres listed)"),
@@ -33,9 +33,8 @@ def tables() -> dict[str, pl.DataFrame]:
     cold = pl.DataFrame({"movie_id": [99], "genres": [["Drama"]]}).cast({"movie_id": pl.Int32})
     val = val.select(VALIDATION.names())
     return {
-        "likings": train_histories(split.select(SPLIT.names()), val, LENGTH),
-        "histories": last_histories(split.join(val, on="user_id", how="semi"), LENGTH),
-        "targets": val.select("user_id", "movie_id"),
+        "likings": train_histories(split, val),
+        "histories": last_histories(split.filter(~pl.col("early")), LENGTH),
         "genres": genre_columns(pl.concat([catalogue, cold])),
     }
 
@@ -46,7 +45,7 @@ def trained(name: str, tables: dict, monkeypatch: pytest.MonkeyPatch, **changes:
     monkeypatch.chdir(ROOT)
     variant = importlib.import_module(f"stages.retrieval.{name}")
     params = load_params(variant.Params, f"retrievers.{name}")
-    small = {"dimension": 16, "batch_size": 32, "epochs": 4, "refit": False, "dropout": 0.0}
+    small = {"dimension": 16, "batch_size": 32, "epochs": 4, "warm_start": 0.0, "dropout": 0.0}
     params = dataclasses.replace(params, **{**small, "learning_rate": 0.01, **changes})
     return train(variant, params, tables, LENGTH, seed=1)
 
@@ -67,18 +66,24 @@ def test_every_retriever_learns_repeats_itself_and_gives_vectors(
     assert embedding_table("movie_id", movie_ids, movies).schema["embedding"].shape == (17,)
 
     repeats = {"dropout": 0.2, "epochs": 1}
-    first, before_test = trained(name, tables, monkeypatch, **repeats)
-    again, _ = trained(name, tables, monkeypatch, **repeats)
-    assert all(np.array_equal(v, again.arrays[k]) for k, v in first.arrays.items())
-    assert all(np.array_equal(v, before_test[k]) for k, v in first.arrays.items())
+    _, first = trained(name, tables, monkeypatch, **repeats)
+    _, again = trained(name, tables, monkeypatch, **repeats)
+    for fold, arrays in first.items():
+        assert all(np.array_equal(v, again[fold][k]) for k, v in arrays.items())
 
 
-def test_refit_knows_the_validation_movies(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit, before_test = trained("id", tables, monkeypatch, epochs=2, refit=True)
-    known = tables["likings"].filter(~pl.col("in_val"))["movie_id"].unique().sort()
-    assert fit.arrays["movie_ids"].tolist() == known.to_list()
-    everything = tables["likings"]["movie_id"].unique().sort()
-    assert before_test["movie_ids"].tolist() == everything.to_list()
+@pytest.mark.parametrize("name", VARIANTS)
+def test_later_folds_know_more_and_start_from_what_was_learned(
+    name: str, tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, made = trained(name, tables, monkeypatch, epochs=2, warm_start=0.5, learning_rate=1e-6)
+    assert made["early"]["movie"] is fit.arrays["movie"]
+    for number, fold in enumerate(["early", "val", "test"]):
+        known = tables["likings"].filter(pl.col("fold") <= number)["movie_id"].unique().sort()
+        assert made[fold]["movie_ids"].tolist() == known.to_list()
+    # Hardly moved by one epoch at so low a rate.
+    place = np.searchsorted(made["test"]["movie_ids"], made["early"]["movie_ids"])
+    assert np.allclose(made["test"]["movie"][place], made["early"]["movie"], atol=1e-3)
 
 
 def test_early_stopping_keeps_the_best_epoch(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +116,14 @@ def test_padding_and_the_future_do_not_change_a_users_vector(
     heads, blocks = int(w["heads"]), int(w["blocks"])
     a = np.array([[-1, -1, -1, -1, -1, 3, 1, 2]])
     b = np.array([[-1, -1, -1, -1, -1, 3, 1, 7]])
-    first, second = encode(w, a, heads, blocks), encode(w, b, heads, blocks)
+    gaps = np.array([[0, 0, 0, 0, 0, 0, 4, 9]])
+    first, second = encode(w, a, gaps, heads, blocks), encode(w, b, gaps, heads, blocks)
     assert np.allclose(first[:, :-1], second[:, :-1], atol=1e-6)
     assert not np.allclose(first[:, -1], second[:, -1], atol=1e-3)
     longer = dict(w, position=np.concatenate([np.ones((4, 16), np.float32), w["position"]]))
     padded = np.concatenate([np.full((1, 4), -1), a], axis=1)
-    assert np.allclose(encode(longer, padded, heads, blocks)[:, -1], first[:, -1], atol=1e-5)
+    later = np.concatenate([np.zeros((1, 4), int), gaps], axis=1)
+    assert np.allclose(encode(longer, padded, later, heads, blocks)[:, -1], first[:, -1], atol=1e-5)
 
 
 def test_numpy_serves_what_tensorflow_trained(
@@ -126,17 +133,20 @@ def test_numpy_serves_what_tensorflow_trained(
 
     fit, _ = trained("history", tables, monkeypatch, epochs=1)
     ids = np.array([[-1, -1, -1, 5, 4, 3, 1, 2], [0, 1, 2, 3, 4, 5, 6, 7]])
-    arguments = int(fit.arrays["heads"]), int(fit.arrays["blocks"])
+    gaps = np.array([[0, 0, 0, 0, 2, 31, 1, 0], [0, 20, 0, 0, 1, 1, 1, 5]])
+    arguments = gaps, int(fit.arrays["heads"]), int(fit.arrays["blocks"])
     weights = {k: v for k, v in fit.arrays.items() if v.dtype == np.float32}
     trained_with = encode(weights, ids, *arguments, TensorFlowOps(0.0, seed=0)).numpy()
     assert np.allclose(encode(weights, ids, *arguments), trained_with, atol=1e-4)
 
 
-def test_history_matrix_is_right_aligned_and_skips_unknown_movies() -> None:
-    types = {"user_id": pl.Int32, "history": pl.List(pl.Int32)}
-    histories = pl.DataFrame([(1, [10, 20]), (2, [30, 20, 99, 10])], schema=types, orient="row")
-    matrix = history_matrix(histories, np.array([10, 20, 30]), 3)
-    assert matrix.tolist() == [[-1, 0, 1], [1, -1, 0]]
+def test_history_matrices_are_right_aligned_and_skip_unknown_movies() -> None:
+    types = {"user_id": pl.Int32, "history": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
+    rows = [(1, [10, 20], [5, 8]), (2, [30, 20, 99, 10], [0, 100, 100, 107])]
+    histories = pl.DataFrame(rows, schema=types, orient="row")
+    movies, gaps = history_matrices(histories, np.array([10, 20, 30]), 3)
+    assert movies.tolist() == [[-1, 0, 1], [1, -1, 0]]
+    assert gaps.tolist() == [[0, 0, 2], [0, 0, 3]]
 
 
 def test_windows_cover_every_liking_as_a_target() -> None:
@@ -147,7 +157,7 @@ def test_windows_cover_every_liking_as_a_target() -> None:
     users = np.repeat(np.arange(4), sizes).astype(np.int32)
     movies = np.arange(len(users), dtype=np.int32)  # each liking is a movie of its own
     empty = np.empty(0)
-    data = TrainingData(np.arange(4), movies, users, movies, 5, empty, empty)
+    data = TrainingData(np.arange(4), movies, users, movies, empty, 5, empty, empty)
     for seed in range(5):
         drawn = windows(data, 5, np.random.default_rng(seed))
         owner = np.where(drawn >= 0, users[np.maximum(drawn, 0)], -1)

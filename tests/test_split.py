@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.common.tables import POSITIVES, RATINGS
+from stages.common.tables import POSITIVES, RATINGS, SPLIT
+from stages.dislikes import known_dislikes
 from stages.histories import last_histories, train_histories
 from stages.positives import keep_positives
 from stages.time_split import global_split, leave_one_out, mix, order
@@ -45,17 +46,18 @@ def test_mix_spreads_evenly() -> None:
 
 def test_leave_one_out_holds_out_the_last_two() -> None:
     rows = [(1, m, m) for m in range(5)] + [(2, 1, 1), (2, 2, 2)]
-    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3, 2)
     assert test.select("user_id", "movie_id").rows() == [(1, 4)]
     assert val.select("user_id", "movie_id", "is_target").rows() == [(1, 3, True)]
     assert train.select("user_id", "movie_id").rows() == [(1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert train["early"].to_list() == [False, True, True, False, False]
     assert test["history_length"].to_list() == [4]
 
 
 @pytest.mark.parametrize(("times", "tied"), [((1, 2, 2), True), ((1, 1, 2), False)])
 def test_tied_means_the_last_two_have_one_time(times: tuple, tied: bool) -> None:
     rows = [(1, movie, time) for movie, time in enumerate(times)]
-    _, _, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    _, _, test = leave_one_out(order(positives(rows), "file", 0), 3, 2)
     assert test["tied"].to_list() == [tied]
 
 
@@ -64,8 +66,8 @@ def test_tied_means_the_last_two_have_one_time(times: tuple, tied: bool) -> None
 )
 def test_global_split_cuts_at_one_time(targets: str, expected: list[int]) -> None:
     rows = [(1, m, m * 10) for m in range(6)] + [(2, 7, 35)]
-    train, val, test = global_split(order(positives(rows), "file", 0), 20, 30, targets)
-    assert train["timestamp"].max() < 20
+    train, val, test = global_split(order(positives(rows), "file", 0), 10, 20, 30, targets)
+    assert train.select("timestamp", "early").rows() == [(0, False), (10, True)]
     assert val["timestamp"].to_list() == [20]
     # User 2 is new after the cut: nothing is known of them, so they are not measured.
     assert test["user_id"].unique().to_list() == [1]
@@ -74,7 +76,7 @@ def test_global_split_cuts_at_one_time(targets: str, expected: list[int]) -> Non
 
 def test_histories_are_cut_before_the_target_oldest_first() -> None:
     rows = [(1, m, m) for m in range(6)] + [(2, m, m) for m in range(3)]
-    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3)
+    train, val, test = leave_one_out(order(positives(rows), "file", 0), 3, 2)
     before = last_histories(train, max_length=3)
     assert before["history"].to_list() == [[1, 2, 3], [0]]
     assert before["history_length"].to_list() == [4, 1]
@@ -83,9 +85,20 @@ def test_histories_are_cut_before_the_target_oldest_first() -> None:
     assert flat.join(held, on=["user_id", "movie_id"]).height == 0
 
 
-def test_train_history_sizes_stay_within_the_user_and_the_limit() -> None:
+def test_dislikes_are_known_before_the_newest_liking_and_are_no_targets() -> None:
+    times = {1: [(5, 3.0, 10), (6, 2.0, 20), (7, 1.0, 30), (5, 2.5, 12)], 2: [(8, 1.0, 5)]}
+    rows = [(u, m, s, t, i) for u, given in times.items() for i, (m, s, t) in enumerate(given)]
+    rows += [(1, 7, 5.0, 40, 9)]  # what becomes a liking later was a dislike before
+    ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
+    likings = pl.DataFrame([(1, 1, 20, 0), (1, 2, 31, 1)], schema=SPLIT, orient="row")
+    known = known_dislikes(ratings, likings, 4.0)
+    assert known.rows() == [(1, 5, 2.5), (1, 6, 2.0), (1, 7, 1.0)]
+    assert known_dislikes(ratings, likings[:1], 4.0).rows() == [(1, 5, 2.5)]
+
+
+def test_train_histories_follow_each_user_in_order() -> None:
     rows = [(1, m, m) for m in range(5)] + [(2, m, m) for m in range(3)]
-    train, val, _ = leave_one_out(order(positives(rows), "file", 0), 3)
-    table = train_histories(train, val, max_length=2)
-    assert table["history_size"].to_list() == [0, 1, 2, 2, 0, 1]
-    assert table["in_val"].to_list() == [False, False, False, True, False, True]
+    train, val, _ = leave_one_out(order(positives(rows), "file", 0), 3, 2)
+    table = train_histories(train, val)
+    assert table["movie_id"].to_list() == [0, 1, 2, 3, 0, 1]
+    assert table["fold"].to_list() == [0, 1, 1, 2, 0, 2]

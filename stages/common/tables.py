@@ -33,17 +33,19 @@ POSITIVES = pl.Schema(
 SPLIT = pl.Schema(
     {"user_id": pl.Int32, "movie_id": pl.Int32, "timestamp": pl.Int64, "position": pl.UInt32}
 )
+# `early`: among the user's last before validation; held back from the first of the folds.
+TRAIN = pl.Schema({**SPLIT, "early": pl.Boolean})
 VALIDATION = pl.Schema({**SPLIT, "is_target": pl.Boolean})
 # `tied`: the time of the target equals that of the positive before it.
 TEST = pl.Schema({**SPLIT, "tied": pl.Boolean, "history_length": pl.UInt32})
-# Every liking that is no test target, in each user's order: the history of a row is the
-# `history_size` rows before it. `in_val` rows are unknown when validation targets are looked for.
+# Every liking that is no test target, in each user's order: the history of a row are the rows of
+# the user before it. `fold` is the first of `stages.top_k.FOLDS` (0 = early) that knows the row.
 TRAIN_HISTORIES = pl.Schema(
     {
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
-        "history_size": pl.UInt16,
-        "in_val": pl.Boolean,
+        "timestamp": pl.Int64,
+        "fold": pl.UInt8,
     }
 )
 # Before a fold's targets: the newest movies, oldest first, and the time of each.
@@ -55,6 +57,8 @@ HISTORIES = pl.Schema(
         "history_length": pl.UInt32,  # before it was cut to the newest
     }
 )
+# What users rated too low for a liking, as far as it is known before a fold's targets.
+DISLIKES = pl.Schema({"user_id": pl.Int32, "movie_id": pl.Int32, "rating": pl.Float32})
 POPULARITY = pl.Schema(
     {
         "movie_id": pl.Int32,

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from stages.common.params import Range
 from stages.retrieval import two_tower
-from stages.retrieval.training import TrainingData, normal
+from stages.retrieval.training import TrainingData, genre_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +24,11 @@ class Params(two_tower.TwoTowerParams):
 
 
 class GenreTower(two_tower.TwoTower):
-    """Adds `genre` [genres, d], and each liked movie's genres as a constant."""
+    """Adds `genre` [genres, d], and each movie's genres as constants."""
 
     def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
-        genres = data.catalogue_genres.shape[1]
-        trainable = {"genre": normal(rng, genres, params.dimension, scale=params.dimension**-0.5)}
-        fixed = {"catalogue_ids": data.catalogue_ids, "catalogue_genres": data.catalogue_genres}
-        super().__init__(data, params, rng, (trainable, fixed))
-        rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
-        movie_genres = tf.constant(data.catalogue_genres[rows])
-        self.in_training = {**self.w, "movie_genres": movie_genres}
+        super().__init__(data, params, rng, genre_arrays(data, params.dimension, rng))
+        self.in_training = {**self.w, "movie_genres": tf.constant(self.fixed["movie_genres"])}
         self.ops.row_rate = params.movie_dropout
 
 

@@ -11,7 +11,14 @@ import tensorflow as tf
 from stages import towers
 from stages.common.params import Range
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.training import Retriever, TrainingData, TrainingParams, draw_seed, normal
+from stages.retrieval.training import (
+    Retriever,
+    TrainingData,
+    TrainingParams,
+    draw_seed,
+    genre_arrays,
+    normal,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,20 +26,27 @@ class Params(TrainingParams):
     """Size of the transformer, and `dropout` of its inputs, attention and outputs.
 
     `hidden`: share of the movies of a window that are hidden in training, as noise that keeps
-    the tower from learning single histories by heart.
+    the tower from learning single histories by heart. `gates`, `time_gaps`, `genres`: whether
+    residuals are gated, the time since the movie before is an input, a movie's vector has a part
+    that comes from its genres. `negatives`: how many movies are drawn for a batch to stand for
+    the whole catalogue in the softmax; a catalogue that is no larger is used in full.
     """
 
     blocks: Annotated[int, Range(1, 64)]
     heads: Annotated[int, Range(1, 64)]
     dropout: Annotated[float, Range(0, 0.95)]
     hidden: Annotated[float, Range(0, 0.95)]
+    gates: bool
+    time_gaps: bool
+    genres: bool
+    negatives: Annotated[int, Range(1, 1_000_000)]
 
 
 class SequenceTower(Retriever):
-    """Next-movie softmax over every liked movie, at every place of a window of likings.
+    """Next-movie softmax at every place of a window of likings.
 
     TFRS's retrieval task pairs each query with one candidate of the batch; a softmax over a
-    whole catalogue that all places share is cheaper and has no sampling error.
+    catalogue, or over a sample of it, that all places share is cheaper.
     """
 
     compiled = True
@@ -45,6 +59,16 @@ class SequenceTower(Retriever):
             "bias": np.zeros(movies, dtype=np.float32),
             "position": normal(rng, data.max_length, d, scale=0.02),
         }
+        fixed = {
+            "movie_ids": data.movie_ids,
+            "heads": np.array(params.heads),
+            "blocks": np.array(params.blocks),
+        }
+        if params.time_gaps:
+            w["gap"] = normal(rng, towers.TIME_GAPS, d, scale=0.02)
+        if params.genres:
+            trainable, constant = genre_arrays(data, d, rng)
+            w, fixed = w | trainable, fixed | constant
         norms = ["final"]
         for b in range(params.blocks):
             norms += [f"block{b}_attention", f"block{b}_feed"]
@@ -54,14 +78,11 @@ class SequenceTower(Retriever):
             w[f"block{b}_gate"] = normal(rng, d, 2 * d, scale=scale)
             w[f"block{b}_up"] = normal(rng, d, 2 * d, scale=scale)
             w[f"block{b}_down"] = normal(rng, 2 * d, d, scale=last * 2**-0.5)
+            for part in ("attention_gate", "feed_gate") if params.gates else ():
+                w[f"block{b}_{part}"] = normal(rng, d, d, scale=scale)
         for norm in norms:
             w[f"{norm}_gain"] = np.ones(d, dtype=np.float32)
             w[f"{norm}_bias"] = np.zeros(d, dtype=np.float32)
-        fixed = {
-            "movie_ids": data.movie_ids,
-            "heads": np.array(params.heads),
-            "blocks": np.array(params.blocks),
-        }
         super().__init__(w, fixed)
         self.params = params
         self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
@@ -69,21 +90,43 @@ class SequenceTower(Retriever):
     def compute_loss(
         self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
     ) -> tf.Tensor:
-        """Mean loss of [b, length] windows of movies and, for each place, the movie after it."""
-        before, after = inputs
+        """Mean loss of [b, 2, length] windows and, for each place, the movie after it.
+
+        A window is a row of movies and one of time gaps.
+        """
+        (before, gaps), after = tf.unstack(inputs[0], axis=1), inputs[1]
         p = self.params
         self.ops.next_step()
+        w = dict(self.w)
+        if "genre" in w:
+            w["movie_genres"] = tf.constant(self.fixed["movie_genres"])
         shown = tf.where(self.ops.uniform(tf.shape(before)) < p.hidden, -1, before)
-        states = towers.encode(self.w, shown, p.heads, p.blocks, self.ops)
-        logits = tf.reshape(states, (-1, p.dimension)) @ tf.transpose(self.w["movie"])
-        labels = tf.reshape(tf.maximum(after, 0), (-1,))
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits + self.w["bias"])
+        states = towers.encode(w, shown, gaps, p.heads, p.blocks, self.ops)
+        losses = self.losses_of(
+            tf.reshape(states, (-1, p.dimension)),
+            tf.reshape(tf.maximum(after, 0), (-1,)),
+            towers.movie_vectors(w, self.ops),
+        )
         real = tf.reshape(tf.cast((before >= 0) & (after >= 0), tf.float32), (-1,))
         return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)
 
+    def losses_of(self, states: tf.Tensor, labels: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+        """[n] softmax losses of `labels` [n] for the users' vectors `states` [n, d]."""
+        bias, movies, drawn = self.w["bias"], table.shape[0], self.params.negatives
+        if movies <= drawn:
+            logits = tf.matmul(states, table, transpose_b=True) + bias
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        wanted = tf.reduce_sum(states * tf.gather(table, labels), 1) + tf.gather(bias, labels)
+        some = self.ops.uniform([drawn], movies, tf.int32)
+        logits = tf.matmul(states, tf.gather(table, some), transpose_b=True) + tf.gather(bias, some)
+        others = tf.where(some[None] == labels[:, None], -1e9, logits)
+        # Each movie drawn stands for movies / drawn others (Bengio and Senecal 2008).
+        rest = tf.reduce_logsumexp(others, axis=1) + float(np.log(movies / drawn))
+        return tf.nn.softplus(rest - wanted)
+
 
 def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:
-    """[n, length + 1] movie numbers, -1 as padding on the left.
+    """[n, length + 1] rows of `data`, -1 as padding on the left.
 
     Every user's newest likings, and windows that cover the rest of a longer list; where those
     begin is drawn anew each time.
@@ -97,7 +140,7 @@ def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.nda
     back = np.where(nth == 0, 0, shift[users] + (nth - 1) * length)
     place = (counts[users] - back)[:, None] - np.arange(length + 1, 0, -1)
     rows = (ends - counts)[users][:, None] + np.maximum(place, 0)
-    return np.where(place >= 0, data.movies[rows], -1).astype(np.int32)
+    return np.where(place >= 0, rows, -1)
 
 
 def batches(
@@ -106,10 +149,13 @@ def batches(
     """All windows once, shuffled; the last batch is filled up with others."""
     drawn = windows(data, data.max_length, rng)
     size = params.batch_size
-    rows = np.resize(rng.permutation(len(drawn)), -(-len(drawn) // size) * size)
-    for start in range(0, len(rows), size):
-        chosen = drawn[rows[start : start + size]]
-        yield chosen[:, :-1], chosen[:, 1:]
+    order = np.resize(rng.permutation(len(drawn)), -(-len(drawn) // size) * size)
+    for start in range(0, len(order), size):
+        rows = drawn[order[start : start + size]]
+        real = rows >= 0
+        movies = np.where(real, data.movies[rows], -1)
+        gaps = towers.time_gaps(data.times[rows], real)
+        yield np.stack([movies, gaps], axis=1)[:, :, :-1], movies[:, 1:]
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):

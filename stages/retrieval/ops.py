@@ -15,6 +15,8 @@ class TensorFlowOps:
     rsqrt = staticmethod(tf.math.rsqrt)
     softmax = staticmethod(tf.nn.softmax)
     silu = staticmethod(tf.nn.silu)
+    sigmoid = staticmethod(tf.math.sigmoid)
+    where = staticmethod(tf.where)
 
     def __init__(self, dropout: float, seed: int) -> None:
         self.rate = dropout
@@ -40,11 +42,6 @@ class TensorFlowOps:
     def float32(x: tf.Tensor) -> tf.Tensor:
         """As float32."""
         return tf.cast(x, tf.float32)
-
-    @staticmethod
-    def where(condition: tf.Tensor, x: tf.Tensor, y: float) -> tf.Tensor:
-        """`x` where the condition holds, elsewhere `y`."""
-        return tf.where(condition, x, y)
 
     @staticmethod
     def mean(x: tf.Tensor) -> tf.Tensor:

@@ -13,16 +13,19 @@ from stages.common.params import Range
 from stages.common.stage import log
 
 Arrays = dict[str, np.ndarray]
+# Weights with one row per user or movie, and the ids of those rows.
+OWN_ROWS = {"user": "user_ids", "movie": "movie_ids", "bias": "movie_ids"}
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingParams:
     """What every retriever's block in params.yaml has.
 
-    Training ends after `epochs`, or once `patience` epochs brought no better validation
-    ndcg@10. What is validated and kept is a moving average of the weights after each epoch,
-    in which the past has the share `average`. With `refit`, the model that looks for test
-    targets is trained anew, for as many epochs as were best, on validation likings too.
+    Training ends after `epochs`, or once `patience` epochs brought no better ndcg@10 of the
+    early targets. What is validated and kept is a moving average of the weights after each epoch,
+    in which the past has the share `average`. The model of a later fold starts from
+    that of the fold before and trains for `warm_start` times as many epochs as were best; with
+    `warm_start` 0 it is trained from nothing, for as many epochs as were best.
     """
 
     dimension: Annotated[int, Range(1, 4096)]
@@ -31,7 +34,7 @@ class TrainingParams:
     patience: Annotated[int, Range(1, 10_000)]
     learning_rate: Annotated[float, Range(1e-8, 10)]
     average: Annotated[float, Range(0, 0.999)]
-    refit: bool
+    warm_start: Annotated[float, Range(0, 10)]
 
 
 class TrainingData(NamedTuple):
@@ -41,7 +44,8 @@ class TrainingData(NamedTuple):
     movie_ids: np.ndarray  # [movies]; only movies that somebody liked
     users: np.ndarray  # [likings] int32
     movies: np.ndarray  # [likings] int32
-    max_length: int  # of a history
+    times: np.ndarray  # [likings] int64 seconds
+    max_length: int  # of a window of a user's likings
     catalogue_ids: np.ndarray  # [catalogue]
     catalogue_genres: np.ndarray  # [catalogue, genres] float32; a row sums to 1, or to 0
 
@@ -56,6 +60,7 @@ def training_data(likings: pl.DataFrame, genres: pl.DataFrame, max_length: int) 
         movie_ids,
         users.astype(np.int32),
         movies.astype(np.int32),
+        likings["timestamp"].to_numpy(),
         max_length,
         genres["movie_id"].to_numpy(),
         flags / np.maximum(flags.sum(axis=1, keepdims=True), 1),
@@ -82,6 +87,18 @@ class Retriever(tfrs.models.Model):
         """The weights as they are now."""
         return {name: variable.numpy() for name, variable in self.w.items()}
 
+    def start_from(self, arrays: Arrays) -> None:
+        """Take over what a model of fewer users and movies has learned."""
+        weights = self.arrays()
+        for name, learned in arrays.items():
+            if name in OWN_ROWS:
+                ids = OWN_ROWS[name]
+                weights[name][np.searchsorted(self.fixed[ids], arrays[ids])] = learned
+            elif name in weights:
+                weights[name] = learned
+        for name, variable in self.w.items():
+            variable.assign(weights[name])
+
 
 class Fitted(NamedTuple):
     """The averaged weights of the best epoch (from 1), and one row of figures per epoch."""
@@ -89,6 +106,18 @@ class Fitted(NamedTuple):
     arrays: Arrays
     epoch: int
     curve: list[dict[str, Any]]
+
+
+def genre_arrays(data: TrainingData, dimension: int, rng: np.random.Generator):
+    """What `stages.towers.movie_vectors` needs of genres: trainable arrays, and fixed ones."""
+    rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
+    fixed = {
+        "catalogue_ids": data.catalogue_ids,
+        "catalogue_genres": data.catalogue_genres,
+        "movie_genres": data.catalogue_genres[rows],
+    }
+    genres = data.catalogue_genres.shape[1]
+    return {"genre": normal(rng, genres, dimension, scale=dimension**-0.5)}, fixed
 
 
 def draw_seed(rng: np.random.Generator) -> int:

@@ -1,0 +1,45 @@
+"""Stage: the ratings below the threshold that were given before each fold's targets."""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages.common.params import read_value
+from stages.common.stage import log, run_stage
+from stages.common.tables import DISLIKES, RATINGS, read_table, write_table
+from stages.folds import folds
+
+
+def known_dislikes(ratings: pl.DataFrame, likings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
+    """RATINGS -> DISLIKES: each user's ratings under `min_rating`, one row per movie.
+
+    Only those from before the second of the user's newest known liking are known; what the user
+    rated together with a target may have come after it. No row can be a target: those are
+    likings.
+
+    Args:
+        ratings: RATINGS.
+        likings: SPLIT rows known before the fold's targets.
+        min_rating: Stars from which a rating is a liking.
+    """
+    newest = likings.group_by("user_id").agg(until=pl.col("timestamp").max())
+    low = ratings.filter(pl.col("rating") < min_rating).join(newest, on="user_id")
+    known = low.filter(pl.col("timestamp") < pl.col("until"))
+    latest = known.sort("user_id", "movie_id", "timestamp", "row").unique(
+        ["user_id", "movie_id"], keep="last", maintain_order=True
+    )
+    return latest.select(DISLIKES.names())
+
+
+def main(ratings: Path, train: Path, val: Path, histories: Path, dislikes: Path) -> None:
+    """Write DISLIKES of every fold."""
+    min_rating = read_value("positives.min_rating", float)
+    table = read_table(ratings, RATINGS)
+    for fold, likings, _ in folds(train, val, histories):
+        known = known_dislikes(table, likings, min_rating)
+        write_table(known, dislikes / f"{fold}.parquet", DISLIKES)
+        log.info("%s: %d ratings below %g", fold, known.height, min_rating)
+
+
+if __name__ == "__main__":
+    run_stage(main)
