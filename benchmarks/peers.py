@@ -24,8 +24,9 @@ import scipy.sparse as sp
 
 from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.ease import ease_weights
+from stages.folds import folds
 from stages.item_similarity import recommend_similar
-from stages.top_k import best_unseen, folds, interactions, top_columns
+from stages.top_k import best_unseen, interactions, top_columns
 
 COUNT = 200
 SHOWN = ["recall@1", "recall@10", "recall@20", "recall@50", "recall@200", "ndcg@10", "ndcg@20"]
