@@ -23,10 +23,10 @@ import polars as pl
 from stages import ranker_data
 from stages.common.params import YAML, load_params, read_section
 from stages.folds import LEARNT
+from stages.leaderboard import COMPARED as SHOWN
 from stages.metrics import target_ranks, user_metrics
 from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
 
-SHOWN = ["ndcg@10", "recall@10", "recall@200"]
 TREES = 150
 RANKER = "history"
 DESIGNS = {

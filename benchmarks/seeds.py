@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.ablation import header
 from stages.common.params import YAML
 from stages.leaderboard import COMPARED, intervals
 from stages.metrics import user_metrics
@@ -49,7 +50,7 @@ def report(folders: list[Path], seconds: list[float]) -> str:
     boards = [json.loads((f / "metrics" / "leaderboard.json").read_text()) for f in folders]
     lines = [f"{len(folders)} seeds; mean and standard deviation. ", ""]
     lines[0] += "Minutes a run: " + ", ".join(f"{s / 60:.1f}" for s in seconds) + "."
-    lines += ["| system | " + " | ".join(COMPARED) + " |", "| --- |" + " ---: |" * len(COMPARED)]
+    lines.append(header("system", COMPARED))
     for system in systems:
         rows = np.array([[board[system][metric] for metric in COMPARED] for board in boards])
         spread = rows.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(COMPARED))
@@ -71,7 +72,7 @@ def report(folders: list[Path], seconds: list[float]) -> str:
         f"Difference to `{best}`, the best retriever (95% interval; * = not by chance):",
         "",
     ]
-    lines += ["| system | " + " | ".join(COMPARED) + " |", "| --- |" + " ---: |" * len(COMPARED)]
+    lines.append(header("system", COMPARED))
     for (system,), rows in table.group_by("system", maintain_order=True):
         cells = [
             f"{d:+.4f} ({low:+.4f} to {high:+.4f}){'*' if real else ''}"
