@@ -23,7 +23,7 @@ import polars as pl
 from stages import ranker_data
 from stages.common.params import YAML, load_params, read_section
 from stages.folds import LEARNT
-from stages.leaderboard import COMPARED as SHOWN
+from stages.metrics import COMPARED as SHOWN
 from stages.metrics import target_ranks, user_metrics
 from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
 

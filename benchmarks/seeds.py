@@ -20,8 +20,8 @@ import polars as pl
 
 from benchmarks.ablation import header
 from stages.common.params import YAML
-from stages.leaderboard import COMPARED, intervals
-from stages.metrics import user_metrics
+from stages.leaderboard import intervals
+from stages.metrics import COMPARED, user_metrics
 
 RESAMPLES = 2000
 

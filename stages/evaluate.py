@@ -36,13 +36,11 @@ def rank_targets(
     recommendations: pl.DataFrame, targets: pl.DataFrame, popularity: pl.DataFrame
 ) -> pl.DataFrame:
     """RANKS of all TEST rows, whether or not the system recommended anything to the user."""
-    lengths = recommendations.group_by("user_id").agg(list_length=pl.len())
     table = targets.with_columns(target_ranks(recommendations, targets))
-    table = table.join(lengths, on="user_id", how="left", maintain_order="left")
     table = table.join(
         popularity.select("movie_id", "likings"), on="movie_id", how="left", maintain_order="left"
     )
-    return table.with_columns(pl.col("list_length", "likings").fill_null(0))
+    return table.with_columns(pl.col("likings").fill_null(0))
 
 
 def means(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:

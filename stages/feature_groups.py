@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.top_k import contains, pair_keys
+from stages.top_k import pair_keys
 
 DAY = 86_400
 DECAY = 0.8  # weight of a liking relative to the one after it
@@ -124,10 +124,10 @@ def popularity(data: Past, batch: Batch) -> Columns:
 def dislikes(data: Past, batch: Batch) -> Columns:
     """Whether the user has rated the candidate low; how often it, and the user, is disappointed."""
     keys = pair_keys(batch.users[:, None], batch.movies)
-    place = np.searchsorted(data.disliked, keys).clip(max=max(len(data.disliked) - 1, 0))
-    stars = np.full(keys.shape, np.nan, dtype=np.float32)
-    known = contains(data.disliked, keys)
-    stars[known] = data.disliked_stars[place[known]]
+    place = np.searchsorted(data.disliked, keys)
+    # One more at the end, for keys beyond the last.
+    known = np.append(data.disliked, -1)[place] == keys
+    stars = np.where(known, np.append(data.disliked_stars, np.float32(0))[place], np.nan)
     liked, low = data.likings[batch.movies], data.dislikes[batch.movies]
     mean = data.likings.sum() / max(data.likings.sum() + data.dislikes.sum(), 1)
     last = np.full_like(batch.users, np.iinfo(np.int32).max)

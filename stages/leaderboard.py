@@ -12,7 +12,7 @@ from stages.common.files import write_csv, write_json
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, log, run_stage, whole_file
 from stages.common.tables import RANKS, read_table
-from stages.metrics import user_metrics
+from stages.metrics import COMPARED, user_metrics
 
 COLUMNS = ["users"]
 COLUMNS += [f"recall@{k}" for k in (1, 10, 20, 50, 200)]
@@ -29,7 +29,6 @@ SHOWN = [
     "mrr",
     "coverage@10",
 ]
-COMPARED = ["ndcg@10", "recall@10", "recall@200"]
 
 
 @dataclasses.dataclass(frozen=True)

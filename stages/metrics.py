@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+COMPARED = ["ndcg@10", "recall@10", "recall@200"]  # what models are compared by
+
 
 def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Series:
     """The rank of each target among its user's recommendations, 0 where it is not there.

@@ -15,13 +15,12 @@ from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
 from stages.folds import FOLDS
-from stages.metrics import user_metrics
+from stages.metrics import COMPARED, user_metrics
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
 USERS_AT_ONCE = 2048
-REPORTED = ["ndcg@10", "recall@10", "recall@200"]
 Validate = Callable[[Arrays], dict[str, float]]
 
 
@@ -53,7 +52,7 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
             scores[seen[owner[part]].nonzero()] = -np.inf
             ranks[part] = np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
         table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
-        return table.select(pl.col(REPORTED).mean()).row(0, named=True)
+        return table.select(pl.col(COMPARED).mean()).row(0, named=True)
 
     return validate
 

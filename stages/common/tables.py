@@ -39,7 +39,7 @@ VALIDATION = pl.Schema({**SPLIT, "is_target": pl.Boolean})
 # `tied`: the time of the target equals that of the positive before it.
 TEST = pl.Schema({**SPLIT, "tied": pl.Boolean, "history_length": pl.UInt32})
 # Every liking that is no test target, in each user's order: the history of a row are the rows of
-# the user before it. `fold` is the first of `stages.top_k.FOLDS` (0 = early) that knows the row.
+# the user before it. `fold` is the first of `stages.folds.FOLDS` (0 = early) that knows the row.
 TRAIN_HISTORIES = pl.Schema(
     {
         "user_id": pl.Int32,
@@ -80,7 +80,6 @@ RANKS = pl.Schema(
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
         "rank": pl.UInt16,
-        "list_length": pl.UInt16,
         "tied": pl.Boolean,
         "history_length": pl.UInt32,
         "likings": pl.UInt32,

@@ -20,13 +20,17 @@ from stages.retrieval.training import (
     normal,
 )
 
+# More likings teach by themselves what dropout has to stand for where there are few.
+FULL_DROPOUT_LIKINGS = 100_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Params(TrainingParams):
     """Size of the transformer, and `dropout` of its inputs, attention and outputs.
 
-    `hidden`: share of the movies of a window that are hidden in training, as noise that keeps
-    the tower from learning single histories by heart. `gates`, `time_gaps`, `genres`: whether
+    `dropout` holds up to `FULL_DROPOUT_LIKINGS`, and falls with the square root of the likings
+    beyond. `hidden`: share of the movies of a window that are hidden in training, as noise that
+    keeps the tower from learning single histories by heart. `gates`, `time_gaps`, `genres`: whether
     residuals are gated, the time since the movie before is an input, a movie's vector has a part
     that comes from its genres. `negatives`: how many movies are drawn for a batch to stand for
     the whole catalogue in the softmax; a catalogue that is no larger is used in full.
@@ -85,7 +89,8 @@ class SequenceTower(Retriever):
             w[f"{norm}_bias"] = np.zeros(d, dtype=np.float32)
         super().__init__(w, fixed)
         self.params = params
-        self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
+        share = min(1.0, (FULL_DROPOUT_LIKINGS / len(data.movies)) ** 0.5)
+        self.ops = TensorFlowOps(params.dropout * share, draw_seed(rng))
 
     def compute_loss(
         self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
