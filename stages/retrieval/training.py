@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from tqdm import tqdm
 
 from stages.common.params import Range
-from stages.common.stage import log
 
 Arrays = dict[str, np.ndarray]
 # Weights with one row per user or movie, and the ids of those rows.
@@ -150,7 +150,8 @@ def fit(
     model.compile(optimizer=optimizer, jit_compile=model.compiled)
     average: Arrays = {}
     best, curve = Fitted({}, 0, []), []
-    for epoch in range(1, epochs + 1):
+    progress = tqdm(range(1, epochs + 1), desc="epochs", disable=None, leave=False)
+    for epoch in progress:
         losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for x, y in batches()]
         now = model.arrays()
         # As in Adam, the start at zero is divided out.
@@ -165,7 +166,7 @@ def fit(
             continue
         row |= validate(arrays)
         curve.append(row)
-        log.info("epoch %d: %s", epoch, {k: round(v, 4) for k, v in row.items() if k != "epoch"})
+        progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
         if not best.epoch or row["ndcg@10"] > curve[best.epoch - 1]["ndcg@10"]:
             best = Fitted(arrays, epoch, curve)
         elif epoch - best.epoch >= params.patience:
