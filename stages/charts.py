@@ -1,5 +1,6 @@
 """The charts of plots/ as SVG for the report; `dvc plots` fills in the same files by itself."""
 
+import dataclasses
 import json
 import re
 from html import escape
@@ -11,12 +12,14 @@ import vl_convert
 
 from stages.common.stage import StageError
 
-VEGA_LITE = "5.21"  # pinned, as the default follows the package
+VEGA_LITE = "6.4"  # pinned, as the default follows the package; plots/ says v6 too
 INK = "currentColor"  # text takes the colour of the page around it, in light and dark mode
 FAINT = "rgba(128,128,128,0.3)"
+LARGER = 1.3  # a chart may grow by this, for readable labels on a wide page
 THEME = {
     "background": None,
-    "font": "sans-serif",
+    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
+    "padding": {"left": 24, "right": 24, "top": 5, "bottom": 5},  # for fonts wider than Arial
     "view": {"stroke": None},
     "axis": {
         "labelColor": INK,
@@ -33,6 +36,34 @@ THEME = {
     "rule": {"color": "#d9822b"},
     "text": {"color": INK},
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A file of plots/ without its ending, the table and its columns, and what is shown."""
+
+    template: str
+    table: str
+    x: str
+    y: str
+    title: str
+
+
+CHARTS = {
+    "scores": Chart("scores", "scores", "value", "system", "Figures with 95% intervals"),
+    "recall": Chart("at_k", "at_k", "k", "recall", "Recall in the first k places"),
+    "ndcg": Chart("at_k", "at_k", "k", "ndcg", "ndcg of the first k places"),
+    "curve": Chart("curves", "curves", "epoch", "ndcg@10", "ndcg@10 of the early targets"),
+    "loss": Chart("curves", "curves", "epoch", "loss", "Training loss"),
+    "slices": Chart("slices", "slices", "recall@10", "value", "Recall@10 by slice of the targets"),
+    "balance": Chart("balance", "balance", "coverage@10", "ndcg@10", "Accuracy against coverage"),
+    "tail": Chart("long_tail", "long_tail", "share", "system", "First ten places by popularity"),
+}
+
+
+def importance(ranker: str) -> Chart:
+    """The chart of a ranker's features; its table has the ranker's name."""
+    return Chart("importance", ranker, "gain_share", "feature", f"Features of ranker_{ranker}")
 
 
 def without_revisions(spec: Any) -> Any:
@@ -81,15 +112,23 @@ def as_inline(svg: str, name: str, title: str) -> str:
     svg = svg.replace("url(#", f"url(#{name}_").replace('href="#', f'href="#{name}_')
     head, _, body = svg.partition(">")
     width, box = re.search(r'width="(\d+)', head)[1], re.search(r'viewBox="([^"]+)"', head)[1]
+    widest = round(int(width) * LARGER)
     label = escape(title)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="{box}" role="img" '
-        f'aria-label="{label}" style="max-width:{width}px"><title>{label}</title>{body}'
+        f'aria-label="{label}" style="max-width:{widest}px"><title>{label}</title>{body}'
     )
 
 
-def draw(template: Path, table: pl.DataFrame, x: str, y: str, title: str) -> str:
-    """The chart `template` of `table` as inline SVG; equal arguments give equal text."""
-    spec = fill(template, table.to_dicts(), x, y)
+def draw(name: str, chart: Chart, table: pl.DataFrame, templates: Path) -> str:
+    """`chart` of `table` as inline SVG; equal arguments give equal text.
+
+    Args:
+        name: Of the chart; unique on the page.
+        chart: What to draw.
+        table: Its rows.
+        templates: The folder plots/.
+    """
+    spec = fill(templates / f"{chart.template}.json", table.to_dicts(), chart.x, chart.y)
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=THEME, allowed_base_urls=[])
-    return as_inline(svg, f"{template.stem}_{re.sub('[^a-z]', '', y)}", title)
+    return as_inline(svg, re.sub("[^a-z]", "", name), chart.title)

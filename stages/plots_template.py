@@ -10,7 +10,7 @@ import vl_convert
 
 from stages.common.stage import log, run_stage, whole_file
 
-VEGA_LITE = "5.21"  # the newest of the major version that DVC's own templates are written for
+VEGA_LITE = "6.4"  # pinned, as the default follows the package; plots/ says v6 too
 # DVC puts the charts where {plot_divs} stands; each calls vegaEmbed.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
