@@ -105,11 +105,14 @@ def as_inline(svg: str, name: str, title: str) -> str:
 
     Args:
         svg: What the converter made.
-        name: Goes in front of every id; unique on the page, letters only.
+        name: Goes into every id; unique on the page, letters only.
         title: Says to a screen reader, and on hovering, what is shown.
     """
-    svg = re.sub(r'\bid="', f'id="{name}_', svg)
-    svg = svg.replace("url(#", f"url(#{name}_").replace('href="#', f'href="#{name}_')
+    # Vega counts its ids on from chart to chart, so they are numbered anew.
+    for number, old in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg))):
+        new = f"{name}_{number}"
+        svg = svg.replace(f'id="{old}"', f'id="{new}"').replace(f"(#{old})", f"(#{new})")
+        svg = svg.replace(f'href="#{old}"', f'href="#{new}"')
     head, _, body = svg.partition(">")
     width, box = re.search(r'width="(\d+)', head)[1], re.search(r'viewBox="([^"]+)"', head)[1]
     widest = round(int(width) * LARGER)
