@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 repro: $(VENV)/installed
 	dvc repro
 	@echo && cat metrics/leaderboard.md
+	@echo && echo 'More in metrics/report.html'
 
 # dvc_plots/index.html, with Vega inside; also in a clone that has not run the pipeline.
 plots: $(VENV)/installed
