@@ -61,9 +61,9 @@ CHARTS = {
 }
 
 
-def importance(ranker: str) -> Chart:
-    """The chart of a ranker's features; its table has the ranker's name."""
-    return Chart("importance", ranker, "gain_share", "feature", f"Features of ranker_{ranker}")
+def importance(system: str) -> Chart:
+    """The chart of a ranker's features; its table is named like the ranker's system."""
+    return Chart("importance", system, "gain_share", "feature", f"Features of {system}")
 
 
 def without_revisions(spec: Any) -> Any:
@@ -105,7 +105,7 @@ def as_inline(svg: str, name: str, title: str) -> str:
 
     Args:
         svg: What the converter made.
-        name: Goes into every id; unique on the page, letters only.
+        name: Goes into every id; unique on the page, letters, digits and `_`.
         title: Says to a screen reader, and on hovering, what is shown.
     """
     # Vega counts its ids on from chart to chart, so they are numbered anew.
@@ -118,7 +118,7 @@ def as_inline(svg: str, name: str, title: str) -> str:
     widest = round(int(width) * LARGER)
     label = escape(title)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="{box}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
         f'aria-label="{label}" style="max-width:{widest}px"><title>{label}</title>{body}'
     )
 
@@ -134,4 +134,4 @@ def draw(name: str, chart: Chart, table: pl.DataFrame, templates: Path) -> str:
     """
     spec = fill(templates / f"{chart.template}.json", table.to_dicts(), chart.x, chart.y)
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=THEME, allowed_base_urls=[])
-    return as_inline(svg, re.sub("[^a-z]", "", name), chart.title)
+    return as_inline(svg, re.sub(r"\W", "_", name), chart.title)

@@ -81,7 +81,7 @@ def variants(retrievers: int, rankers: int, systems: int) -> dict[str, int]:
 def figures(
     metrics: Path, templates: Path, retrievers: list[str], rankers: list[str]
 ) -> dict[str, Html]:
-    """Every chart with its caption, by its name; a ranker's has the ranker's name."""
+    """Every chart with its caption, by its name; a ranker's is named like its system."""
     made = {c.table for c in CHARTS.values() if c.table != "curves"}
     tables = {name: read_csv(metrics / "plots" / f"{name}.csv") for name in made}
     curves = [
@@ -91,8 +91,9 @@ def figures(
     tables["curves"] = pl.concat(curves, how="diagonal_relaxed")
     wanted = {name: (chart, TEXTS[name]) for name, chart in CHARTS.items()}
     for name in rankers:
-        tables[name] = read_csv(metrics / "importance" / f"{name}.csv").head(FEATURES)
-        wanted[name] = importance(name), TEXTS["importance"].format(name)
+        system = f"ranker_{name}"
+        tables[system] = read_csv(metrics / "importance" / f"{name}.csv").head(FEATURES)
+        wanted[system] = importance(system), TEXTS["importance"].format(system)
     return {
         name: figure(draw(name, chart, tables[chart.table], templates), caption)
         for name, (chart, caption) in wanted.items()
@@ -151,7 +152,7 @@ def main(
         "Learning": [drawn["curve"], drawn["loss"]],
         "Slices": [drawn["slices"]],
         "Coverage": [drawn["balance"], drawn["tail"]],
-        "Ranker features": [drawn[name] for name in rankers],
+        "Ranker features": [drawn[f"ranker_{name}"] for name in rankers],
         "Examples": [
             introduction("examples"),
             *examples(histories, catalogue, recommendations, steps),

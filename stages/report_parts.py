@@ -130,7 +130,7 @@ TEXTS = {
     "at least one user.",
     "tail": "Who gets the first ten places: movies in tenths by their number of likings. The "
     "first bar shows the likings themselves.",
-    "importance": "Share of the gain of all splits in the trees of ranker_{}.",
+    "importance": "Share of the gain of all splits in the trees of {}.",
     "examples": "A user with few, one with average and one with many likings. Each column is the "
     "list of one step; below a title stand its genres and its places in the lists to the left "
     "(-: not in that list). Users are chosen by their number of likings; targets are not shown.",
