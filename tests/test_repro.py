@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from stages.common.params import YAML
+from tests.browser import chromium
 from tests.conftest import ROOT, run
 
 pytestmark = pytest.mark.slow
@@ -87,7 +88,7 @@ def restored(repo: Path):
 
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
-    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard"),
+    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard", "plot_tables", "report"),
     *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
     *("evaluate@ranker_history", "evaluate@ranker_hit"),
 }
@@ -124,7 +125,10 @@ def test_changed_cutoffs_train_nothing(repo: Path) -> None:
     edit_params(repo, evaluate__cutoffs=[1, 5, 10, 20, 50, 200])
     stages = ran(dvc(repo, "repro"))
     systems = YAML().load(repo / "params.yaml")["leaderboard"]["systems"]
-    assert stages == {*(f"evaluate@{s}" for s in systems), "leaderboard"}
+    assert stages == {
+        *(f"evaluate@{s}" for s in systems),
+        *("leaderboard", "plot_tables", "report"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,28 @@ def test_metrics_diff_between_branches_names_what_changed(repo: Path) -> None:
     commit(repo, "fewer neighbours")
     text = dvc(repo, "metrics", "diff", "main", "--md", "--targets", "metrics/leaderboard.json")
     assert re.search(r"\| metrics/leaderboard\.json +\| item_knn\.ndcg@10 +\| 0\.\d+", text), text
+
+
+def test_plots_and_the_report_open_offline(repo: Path, tmp_path: Path) -> None:
+    run(["git", "checkout", "-q", "-b", "flat"], repo)
+    edit_params(repo, item_knn__neighbours=3)
+    dvc(repo, "repro")
+    commit(repo, "fewer neighbours")
+    drawn = "document.querySelectorAll('.vega-embed .chart-wrapper > svg').length"
+    wait = f"new Promise(done => setInterval(() => {{ if ({drawn} >= 10) done({drawn}) }}, 50))"
+    with chromium(tmp_path) as page:
+        for command in (["show"], ["diff", "main"]):
+            text = dvc(repo, "plots", *command)
+            assert "ERROR" not in text, text
+            page.open(repo / "dvc_plots" / "index.html")
+            assert page.value(wait) == 10
+            assert page.outside() == []
+            assert page.errors == []
+        assert "main" in page.value("document.body.innerText")
+        page.open(repo / "metrics" / "report.html")
+        assert page.requests == [(repo / "metrics" / "report.html").as_uri()]
+        assert page.errors == []
+        assert "Film, No. " in page.value("document.body.innerText")
 
 
 def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -> None:
