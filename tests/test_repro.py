@@ -237,7 +237,8 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
     done = run(["python", "-m", "stages.recommend", *arguments, "--top", "5"], repo)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[2].split() == ["#", "title", "genres", "score", "found", "by", "(rank", "there)"]
+    head = ["#", "title", "genres", "score", "because you liked", "found by (rank there)"]
+    assert re.split(r" {2,}", lines[2]) == head
     ids = [int(i) for i in re.findall(r"\[(\d+)\]", "\n".join(lines[3:8]))]
     assert len(set(ids)) == 5
     assert not {3, 7} & set(ids) or "--user" in arguments
@@ -245,7 +246,7 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
 
 def test_recommend_says_what_is_wrong(repo: Path) -> None:
     cases = {
-        ("--user", "999"): "error: --user 999: has no liking; give a user of the data, or --liked",
+        ("--user", "999"): "error: user 999: has no liking; give others, or --liked",
         ("--liked", "Flim, No. 3 (1982)"): "error: --liked 'Flim, No. 3 (1982)': no such movie;",
         ("--liked", "Film"): "error: --liked 'Film': fits 40 movies; give one of",
     }
