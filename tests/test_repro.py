@@ -87,7 +87,7 @@ def restored(repo: Path):
 
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
-    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard"),
+    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard", "export"),
     *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
     *("evaluate@ranker_history", "evaluate@ranker_hit"),
 }
@@ -228,6 +228,26 @@ def test_a_clean_second_run_gives_the_same_lock(repo: Path, tmp_path: Path) -> N
     dvc(clone, "repro")
     assert (clone / "dvc.lock").read_bytes() == lock
     assert run(["git", "status", "--porcelain"], clone).stdout == ""
+
+
+def test_another_ranker_is_exported_without_any_training(repo: Path) -> None:
+    before = json.loads((repo / "data" / "bundle" / "schema.json").read_text())
+    edit_params(repo, export__ranker="basic")
+    assert ran(dvc(repo, "repro")) == {"export"}
+    after = json.loads((repo / "data" / "bundle" / "schema.json").read_text())
+    assert before["settings"]["ranker"] == "history"
+    assert after["settings"]["generators"] == ["history"]
+
+
+def test_the_bundle_alone_gives_the_lists_that_were_evaluated(repo: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(repo / "data" / "bundle", tmp_path / "bundle")
+    shutil.copytree(repo / "stages", tmp_path / "stages")  # no params.yaml, no data/
+    out = tmp_path / "lists.parquet"
+    options = ["--users", "all", "--top", "1000", "--bundle", str(bundle), "--out", str(out)]
+    done = run(["python", "-m", "stages.recommend", *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    wanted = pl.read_parquet(repo / "data" / "recommendations" / "ranker_history" / "test.parquet")
+    assert pl.read_parquet(out).select(wanted.columns).equals(wanted)
 
 
 @pytest.mark.parametrize(
