@@ -6,47 +6,23 @@ It answers on 127.0.0.1 only, from the bundle alone; it is no stage of the pipel
 """
 
 import argparse
-import base64
-import hashlib
-import json
-import re
 import sys
 import threading
-import traceback
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import polars as pl
 
 from stages.common.stage import StageError
+from stages.local_server import RefusedError, Routes, Server, as_json
 from stages.recommend import BUNDLE
 from stages.serving import NEW_USER, Chain
 
-ADDRESS = "127.0.0.1"
 PAGE = Path(__file__).with_name("demo.html")
-MAX_LIKED, MAX_QUERY, MAX_BODY = 50, 100, 4096  # movies, characters, bytes
+MAX_LIKED, MAX_QUERY = 50, 100  # movies, characters
 MATCHES, TOP = 12, 20
-SECONDS = 30  # a connection may be silent
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-Answer = tuple[str, bytes]  # content type, body
-
-
-class RefusedError(Exception):
-    """A request that gets an error status and a message."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+SHOWN = ("rank", "movie_id", "title", "genres", "because_id", "because", "found_by")
 
 
 def searchable(titles: pl.Series) -> pl.Series:
@@ -54,17 +30,10 @@ def searchable(titles: pl.Series) -> pl.Series:
     return titles.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()
 
 
-def policy(page: str) -> str:
-    """A Content-Security-Policy that lets the page's own script and style run, and no other."""
-    hashes = {}
-    for tag in ("script", "style"):
-        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        hashes[tag] = f"{tag}-src 'sha256-{digest}'"
-    nothing = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    trusted = "require-trusted-types-for 'script'; trusted-types 'none'"
-    allowed = "connect-src 'self'; img-src data:"
-    return "; ".join([nothing, *hashes.values(), allowed, trusted])
+def page() -> str:
+    """The page, with the limits that it tells people of."""
+    text = PAGE.read_text(encoding="utf-8")
+    return text.replace("@MAX_LIKED@", str(MAX_LIKED)).replace("@MAX_QUERY@", str(MAX_QUERY))
 
 
 class Demo:
@@ -79,10 +48,6 @@ class Demo:
         self.titles = titles.with_columns(text=searchable(titles["title"])).sort(
             "likings", "movie_id", descending=[True, False]
         )
-        text = PAGE.read_text(encoding="utf-8")
-        for name, value in (("MAX_LIKED", MAX_LIKED), ("MAX_QUERY", MAX_QUERY)):
-            text = text.replace(f"@{name}@", str(value))
-        self.page, self.policy = text.encode(), policy(text)
 
     def search(self, query: str) -> list[dict[str, Any]]:
         """Movies whose title has all words of `query`, the most liked first; all without one."""
@@ -93,15 +58,11 @@ class Demo:
         found = self.titles.filter(fits) if fits else self.titles
         return found.head(MATCHES).select("movie_id", "title", "genres").to_dicts()
 
-    def recommend(self, body: bytes) -> list[dict[str, Any]]:
-        """The best movies for who likes the `liked` movies of a JSON body."""
+    def recommend(self, asked: Any) -> list[dict[str, Any]]:
+        """The best movies for who likes those of `{"liked": [movie_id, ...]}`."""
         wrong = HTTPStatus.BAD_REQUEST
-        try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError):
-            raise RefusedError(wrong, "the body is not JSON") from None
         liked = asked.get("liked") if isinstance(asked, dict) else None
-        # A set of types, because True counts as a whole number elsewhere.
+        # The types themselves, because True counts as a whole number elsewhere.
         if not isinstance(liked, list) or {type(movie) for movie in liked} != {int}:
             raise RefusedError(wrong, 'the body must be {"liked": [movie_id, ...]}')
         if len(liked) > MAX_LIKED:
@@ -110,121 +71,16 @@ class Demo:
             if movie not in self.known:
                 raise RefusedError(wrong, f"liked: there is no movie {movie}")
         with self.lock:
-            table = self.chain.for_person(NEW_USER, liked, TOP)
-        shown = ("rank", "movie_id", "title", "genres", "because_id", "because", "found_by")
-        return table.select(shown).to_dicts()
+            return self.chain.for_person(NEW_USER, liked, TOP).select(SHOWN).to_dicts()
 
-
-class Handler(BaseHTTPRequestHandler):
-    """Check a request, route it, answer with JSON or the page."""
-
-    server: "Server"
-    protocol_version = default_request_version = "HTTP/1.1"
-    timeout = SECONDS
-
-    def page(self) -> Answer:
-        """The whole page."""
-        return "text/html; charset=utf-8", self.server.demo.page
-
-    def movies(self) -> Answer:
-        """Titles that fit `?q=`."""
-        try:
-            fields = parse_qs(urlsplit(self.path).query, max_num_fields=4)
-        except ValueError:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "give one field, q") from None
-        return as_json({"movies": self.server.demo.search(fields.get("q", [""])[0])})
-
-    def recommendations(self) -> Answer:
-        """What to watch next."""
-        return as_json({"recommendations": self.server.demo.recommend(self.body())})
-
-    ROUTES: ClassVar = {
-        "/": {"GET": page},
-        "/api/movies": {"GET": movies},
-        "/api/recommendations": {"POST": recommendations},
-    }
-
-    def body(self) -> bytes:
-        """The request's body, if it is JSON and short."""
-        # Other sites' pages cannot send this type without asking, which nobody answers.
-        if self.headers.get_content_type() != "application/json":
-            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
-        length = self.headers.get("Content-Length", "")
-        if not re.fullmatch(r"[0-9]{1,9}", length) or "Transfer-Encoding" in self.headers:
-            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
-        if int(length) > MAX_BODY:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send up to {MAX_BODY} bytes")
-        return self.rfile.read(int(length))
-
-    def route(self) -> Answer:
-        """The answer to a request, or a `RefusedError`."""
-        # A name that another site has pointed at this computer is not ours to answer for.
-        if self.headers.get_all("Host", []) not in self.server.hosts:
-            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this is not the host you asked for")
-        methods = self.ROUTES.get(urlsplit(self.path).path)
-        if methods is None:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
-        if self.command not in methods:
-            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"use {', '.join(methods)}")
-        return methods[self.command](self)
-
-    def do_GET(self) -> None:
-        """Answer any request; the name is given by `http.server`."""
-        try:
-            self.reply(HTTPStatus.OK, *self.route())
-        except RefusedError as refusal:
-            self.send_error(refusal.status, str(refusal))
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-        except Exception:
-            traceback.print_exc()
-            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong")
-
-    do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """An error as JSON; what is left of the request is not read."""
-        self.close_connection = True
-        self.reply(HTTPStatus(code), *as_json({"error": message or HTTPStatus(code).phrase}))
-
-    def reply(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        """Send one whole answer."""
-        self.send_response(status)
-        own = {"Content-Type": kind, "Content-Length": str(len(body))}
-        own["Content-Security-Policy"] = self.server.demo.policy
-        if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            own["Allow"] = ", ".join(self.ROUTES[urlsplit(self.path).path])
-        if self.close_connection:
-            own["Connection"] = "close"
-        for name, value in {**HEADERS, **own}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def version_string(self) -> str:
-        """What the Server header says."""
-        return "demo"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of single requests."""
-
-
-def as_json(value: Any) -> Answer:
-    """A JSON answer."""
-    return "application/json; charset=utf-8", json.dumps(value, ensure_ascii=False).encode()
-
-
-class Server(ThreadingHTTPServer):
-    """Listens on this computer only."""
-
-    daemon_threads = True
-
-    def __init__(self, demo: Demo, port: int) -> None:
-        super().__init__((ADDRESS, port), Handler)
-        self.demo = demo
-        self.url = f"http://{ADDRESS}:{self.server_port}/"
-        self.hosts = [[f"{name}:{self.server_port}"] for name in (ADDRESS, "localhost")]
+    def routes(self) -> Routes:
+        """The JSON API."""
+        return {
+            "/api/movies": {"GET": lambda ask: as_json({"movies": self.search(ask.field("q"))})},
+            "/api/recommendations": {
+                "POST": lambda ask: as_json({"recommendations": self.recommend(ask.json_body())})
+            },
+        }
 
 
 def main() -> None:
@@ -234,7 +90,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"the folder ({BUNDLE})")
     chosen = parser.parse_args()
     try:
-        server = Server(Demo(Chain(chosen.bundle)), chosen.port)
+        server = Server(page(), Demo(Chain(chosen.bundle)).routes(), chosen.port)
     except StageError as error:
         sys.exit(f"error: {error}")
     except (OSError, OverflowError) as error:

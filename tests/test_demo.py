@@ -14,7 +14,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.demo import MAX_BODY, MAX_LIKED, MAX_QUERY, Demo, Server, policy, searchable
+from stages.demo import MAX_LIKED, MAX_QUERY, Demo, searchable
+from stages.demo import page as demo_page
+from stages.local_server import MAX_BODY, Server, policy
 from stages.serving import NEW_USER, Chain
 from tests.conftest import ROOT
 
@@ -38,7 +40,7 @@ def chain(tiny_run: Path) -> Chain:
 
 @pytest.fixture(scope="module")
 def server(chain: Chain) -> Iterator[Server]:
-    with Server(Demo(chain), 0) as running:
+    with Server(demo_page(), Demo(chain).routes(), 0) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield running
@@ -194,6 +196,18 @@ def test_the_page_is_whole_and_its_policy_lets_nothing_else_run(server: Server) 
     assert policy(page.replace("use strict", "use laxness")) != allowed
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert not re.search(r"https?://|innerHTML|\son\w+=|\sstyle=|@MAX", page)
+
+
+def test_a_fault_of_ours_is_not_shown_to_the_client(capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(demo_page(), {"/fault": {"GET": lambda _: 1 // 0}}, 0) as broken:
+        thread = threading.Thread(target=broken.serve_forever)
+        thread.start()
+        answer, content = ask(broken, "GET", "/fault")
+        broken.shutdown()
+        thread.join()
+    assert answer.status == 500
+    assert json.loads(content) == {"error": "something went wrong"}
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_many_may_ask_at_once(server: Server) -> None:
