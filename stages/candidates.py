@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from stages.common.params import load_params
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-from stages.folds import folds
+from stages.folds import FOLDS, folds
 from stages.top_k import CandidateParams, best_unseen, seen_keys
 
 USERS_AT_ONCE = 4096
@@ -46,16 +46,18 @@ def search_unseen(
 
 def main(
     index: Path, embeddings: Path, train: Path, val: Path, histories: Path, recommendations: Path
-) -> None:
+) -> str:
     """Write RECOMMENDATIONS for each fold."""
     count = load_params(CandidateParams, "candidates").count
+    rows = 0
     for fold, likings, _ in folds(train, val, histories):
         users = read_table(embeddings / fold / "users.parquet").sort("user_id")
         searched = faiss.read_index(str(index / f"{fold}.faiss"))
         queries = users["embedding"].to_numpy()
         lists = search_unseen(searched, users["user_id"].to_numpy(), queries, likings, count)
         write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
-        log.info("%s: %d movies for %d users", fold, lists.height, users.height)
+        rows += lists.height
+    return f"{users.height:,} users -> {rows:,} candidates of {len(FOLDS)} folds"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import polars as pl
 
 from stages.common.files import write_json
 from stages.common.params import Range, load_params
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.raw_formats import find_format
 
@@ -111,7 +111,7 @@ def statistics(
     }
 
 
-def main(raw: Path, ratings: Path, catalogue: Path, metrics: Path) -> None:
+def main(raw: Path, ratings: Path, catalogue: Path, metrics: Path) -> str:
     """Read whatever format lies in `raw`."""
     params = load_params(Params, "clean")
     known, ratings_name, movies_name = find_format([p.name for p in raw.iterdir()], str(raw))
@@ -122,7 +122,7 @@ def main(raw: Path, ratings: Path, catalogue: Path, metrics: Path) -> None:
     write_table(table, ratings, RATINGS)
     write_table(movies, catalogue, CATALOGUE)
     write_json(statistics(table, movies, dropped), metrics)
-    log.info("%d ratings kept, dropped %s; %d movies", table.height, dropped, movies.height)
+    return f"{table.height:,} ratings of {movies.height:,} movies, dropped {dropped}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.common.params import read_value
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import DISLIKES, RATINGS, read_table, write_table
 from stages.folds import folds
 
@@ -31,14 +31,16 @@ def known_dislikes(ratings: pl.DataFrame, likings: pl.DataFrame, min_rating: flo
     return latest.select(DISLIKES.names())
 
 
-def main(ratings: Path, train: Path, val: Path, histories: Path, dislikes: Path) -> None:
+def main(ratings: Path, train: Path, val: Path, histories: Path, dislikes: Path) -> str:
     """Write DISLIKES of every fold."""
     min_rating = read_value("positives.min_rating", float)
     table = read_table(ratings, RATINGS)
+    rows = []
     for fold, likings, _ in folds(train, val, histories):
         known = known_dislikes(table, likings, min_rating)
         write_table(known, dislikes / f"{fold}.parquet", DISLIKES)
-        log.info("%s: %d ratings below %g", fold, known.height, min_rating)
+        rows.append(known.height)
+    return f"{table.height:,} ratings -> {rows} below {min_rating:g} by fold"
 
 
 if __name__ == "__main__":

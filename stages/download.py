@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.stage import StageError, run_stage, whole_file
 from stages.raw_formats import raw_files
 
 MIRROR = "MOVIELENS_MIRROR"  # environment variable: a folder or address that holds the zips
@@ -113,7 +113,7 @@ def download(source: str, sources: Path, raw: Path, parts: Path) -> None:
         archive.unlink()
 
 
-def main(source: Path, sources: Path, raw: Path) -> None:
+def main(source: Path, sources: Path, raw: Path) -> str:
     """Fill `raw` with the ratings and movies files of the source, in their own format."""
     with whole_file(raw) as temporary:
         temporary.mkdir()
@@ -121,7 +121,7 @@ def main(source: Path, sources: Path, raw: Path) -> None:
         names = sorted(p.name for p in temporary.iterdir())
         # os.replace cannot put a folder in the place of one that is not empty.
         shutil.rmtree(raw, ignore_errors=True)
-    log.info("%s: %s", source, ", ".join(names))
+    return f"{source} -> {', '.join(names)}"
 
 
 if __name__ == "__main__":

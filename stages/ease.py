@@ -34,11 +34,11 @@ def ease_weights(liked: sp.csr_array, regularisation: float) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> None:
-    """Write the weights and the recommendations of both folds."""
+def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> str:
+    """Write the weights and the recommendations of every fold."""
     params = load_params(Params, "ease")
     fit = functools.partial(ease_weights, regularisation=params.regularisation)
-    run("ease", fit, params.max_movies, (train, val, histories), model, recommendations)
+    return run(fit, params.max_movies, (train, val, histories), model, recommendations)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.files import read_arrays
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import HISTORIES, embeddings_schema, read_table, write_table
 from stages.folds import FOLDS
 from stages.towers import serve_movies, serve_users
@@ -17,8 +17,9 @@ def embedding_table(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFr
     return pl.DataFrame({key: ids, "embedding": np.ascontiguousarray(vectors, dtype=np.float32)})
 
 
-def main(model: Path, histories: Path, embeddings: Path) -> None:
+def main(model: Path, histories: Path, embeddings: Path) -> str:
     """Write movies.parquet and users.parquet for each fold."""
+    sizes = {}
     for fold in FOLDS:
         arrays = read_arrays(model / f"{fold}.npz")
         before = read_table(histories / f"{fold}.parquet", HISTORIES)
@@ -28,7 +29,8 @@ def main(model: Path, histories: Path, embeddings: Path) -> None:
             table = embedding_table(key, ids, vectors)
             schema = embeddings_schema(key, vectors.shape[1])
             write_table(table, embeddings / fold / f"{kind}s.parquet", schema)
-        log.info("%s: %s", fold, {f"{k}s": v[1].shape for k, v in served.items()})
+            sizes[kind] = vectors.shape
+    return ", ".join(f"{n:,} {kind}s of {d} numbers" for kind, (n, d) in sizes.items())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import polars as pl
 
 from stages.common.files import write_csv, write_json
 from stages.common.params import Range, load_params
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import (
     POPULARITY,
     RANKS,
@@ -18,7 +18,7 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.metrics import target_ranks, user_metrics
+from stages.metrics import COMPARED, target_ranks, user_metrics
 
 LIST_LENGTH = 10  # of the lists whose coverage is measured
 # (name of the slice's dimension, upper bounds of its groups)
@@ -101,7 +101,7 @@ def main(
     metrics: Path,
     slice_table: Path,
     ranks: Path,
-) -> None:
+) -> str:
     """Write the figures, the slices, and the rank of every target."""
     cutoffs = load_params(Params, "evaluate").cutoffs
     if not cutoffs:
@@ -115,7 +115,8 @@ def main(
     write_json(figures, metrics)
     write_csv(slices(table, read_table(genres), cutoffs), slice_table)
     write_table(table, ranks, RANKS)
-    log.info("%d users, ndcg@10 %.4f", figures["users"], figures.get("ndcg@10", float("nan")))
+    shown = "".join(f", {name} {figures[name]:.4f}" for name in COMPARED if name in figures)
+    return f"{lists.height:,} recommendations, {figures['users']:,} users{shown}"
 
 
 if __name__ == "__main__":

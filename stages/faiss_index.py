@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.params import Range, load_params
-from stages.common.stage import log, run_stage, whole_file
+from stages.common.stage import run_stage, whole_file
 from stages.common.tables import POPULARITY, read_table
 from stages.folds import FOLDS
 
@@ -53,7 +53,7 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, params: Params) -> faiss.I
     return mapped
 
 
-def main(embeddings: Path, popularity: Path, index: Path) -> None:
+def main(embeddings: Path, popularity: Path, index: Path) -> str:
     """Index every movie that somebody liked: the candidates of the protocol."""
     params = load_params(Params, "faiss")
     for fold in FOLDS:
@@ -64,7 +64,7 @@ def main(embeddings: Path, popularity: Path, index: Path) -> None:
         path = index / f"{fold}.faiss"
         with whole_file(path) as temporary:
             faiss.write_index(built, str(temporary))
-        log.info("%s: %d movies, %s", fold, built.ntotal, params.kind)
+    return f"{built.ntotal:,} movies, {params.kind}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import polars as pl
 
 from stages.common.params import Range, load_params
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import RECOMMENDATIONS, pool_schema, read_table, write_table
 from stages.folds import FOLDS
 
@@ -51,11 +51,12 @@ def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(recommendations: Path, pool: Path, fused: Path) -> None:
+def main(recommendations: Path, pool: Path, fused: Path) -> str:
     """Read `recommendations/<generator>`; write the pool and the fused list of every fold."""
     params = load_params(Params, "fusion")
     if not params.generators:
         raise StageError("fusion.generators: is empty; name at least one system")
+    rows = {"in": 0, "out": 0}
     for fold in FOLDS:
         lists = {
             name: read_table(recommendations / name / f"{fold}.parquet", RECOMMENDATIONS)
@@ -65,7 +66,9 @@ def main(recommendations: Path, pool: Path, fused: Path) -> None:
         write_table(merged, pool / f"{fold}.parquet", pool_schema(params.generators))
         ordered = fuse(merged, params.generators, params.k)
         write_table(ordered, fused / f"{fold}.parquet", RECOMMENDATIONS)
-        log.info("%s: %d rows of %d lists", fold, merged.height, len(lists))
+        rows["in"] += sum(table.height for table in lists.values())
+        rows["out"] += merged.height
+    return f"{rows['in']:,} rows of {len(lists)} lists -> {rows['out']:,} candidates"
 
 
 if __name__ == "__main__":

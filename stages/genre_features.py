@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import CATALOGUE, read_table, write_table
 
 
@@ -18,11 +18,11 @@ def genre_columns(catalogue: pl.DataFrame) -> pl.DataFrame:
     return catalogue.select("movie_id", *flags)
 
 
-def main(catalogue: Path, genres: Path) -> None:
+def main(catalogue: Path, genres: Path) -> str:
     """Read CATALOGUE, write the genre table."""
     table = genre_columns(read_table(catalogue, CATALOGUE))
     write_table(table, genres, table.schema)
-    log.info("%d genres of %d movies", table.width - 1, table.height)
+    return f"{table.height:,} movies, {table.width - 1} genres"
 
 
 if __name__ == "__main__":

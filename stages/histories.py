@@ -7,7 +7,7 @@ from typing import Annotated
 import polars as pl
 
 from stages.common.params import Range, load_params
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import (
     HISTORIES,
     TRAIN,
@@ -52,18 +52,19 @@ def last_histories(likings: pl.DataFrame, max_length: int) -> pl.DataFrame:
     )
 
 
-def main(train: Path, val: Path, histories: Path) -> None:
+def main(train: Path, val: Path, histories: Path) -> str:
     """Write train.parquet, and for each fold a table of the users with targets (test: of all)."""
     length = load_params(Params, "histories").max_length
     split = read_table(train, TRAIN), read_table(val, VALIDATION)
-    write_table(train_histories(*split), histories / "train.parquet", TRAIN_HISTORIES)
+    everyone = train_histories(*split)
+    write_table(everyone, histories / "train.parquet", TRAIN_HISTORIES)
     targets = learnt_targets(*split)
     for fold, likings in known_likings(*split).items():
         if fold in targets:
             likings = likings.join(targets[fold], on="user_id", how="semi")
         table = last_histories(likings, length)
         write_table(table, histories / f"{fold}.parquet", HISTORIES)
-        log.info("%s: %d users", fold, table.height)
+    return f"{everyone.height:,} likings -> histories of {table.height:,} users"
 
 
 if __name__ == "__main__":

@@ -50,11 +50,11 @@ def neighbour_weights(liked: sp.csr_array, params: Params) -> np.ndarray:
     return weights
 
 
-def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> None:
-    """Write the weights and the recommendations of both folds."""
+def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> str:
+    """Write the weights and the recommendations of every fold."""
     params = load_params(Params, "item_knn")
     fit = functools.partial(neighbour_weights, params=params)
-    run("item_knn", fit, params.max_movies, (train, val, histories), model, recommendations)
+    return run(fit, params.max_movies, (train, val, histories), model, recommendations)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 
 from stages.common.files import write_arrays
 from stages.common.params import load_params
-from stages.common.stage import log
 from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.folds import folds
 from stages.top_k import CandidateParams, best_unseen, interactions, top_columns
@@ -50,14 +49,13 @@ def recommend_similar(
 
 
 def run(
-    name: str,
     fit: Fit,
     max_movies: int,
     inputs: tuple[Path, Path, Path],
     model: Path,
     recommendations: Path,
-) -> None:
-    """Fit, save the weights and recommend, once for each fold.
+) -> str:
+    """Fit, save the weights and recommend, once for each fold; returns what the stage has to say.
 
     `inputs` are the files train and val of the split and the folder of histories.
     """
@@ -71,4 +69,4 @@ def run(
         lists = recommend_similar(weights, liked, users, movies, count)
         write_arrays({"movie_ids": movies, "weights": weights}, model / f"{fold}.npz")
         write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
-        log.info("%s, %s: %d movies, %d users", name, fold, len(movies), len(users))
+    return f"{len(movies):,} movies -> {lists.height:,} recommendations for {len(users):,} users"

@@ -10,7 +10,7 @@ import polars as pl
 
 from stages.common.files import write_csv, write_json
 from stages.common.params import Range, load_params, read_seed
-from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import RANKS, read_table
 from stages.metrics import COMPARED, user_metrics
 
@@ -102,7 +102,7 @@ def as_markdown(board: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> None:
+def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> str:
     """Read `metrics/<system>.json` and `ranks/<system>.parquet` of every system."""
     params = load_params(Params, "leaderboard")
     seed = read_seed()
@@ -124,7 +124,7 @@ def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Pa
     write_csv(table, interval_table)
     with whole_file(text) as temporary:
         temporary.write_text(as_markdown(rows), encoding="utf-8")
-    log.info("best retriever: %s", best)
+    return f"{len(rows)} systems, the best retriever is {best}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ COMPARED = ["ndcg@10", "recall@10", "recall@200"]  # what models are compared by
 def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Series:
     """The rank of each target among its user's recommendations, 0 where it is not there.
 
-    Ranks are pessimistic: a target counts as placed behind all movies of an equal score.
+    Ranks are pessimistic: targets count as placed behind all other movies of an equal score.
 
     Args:
         recommendations: RECOMMENDATIONS.
@@ -22,7 +22,10 @@ def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Ser
         raise ValueError("a score is NaN")
     ranked = listed.with_columns(worst).select("user_id", "movie_id", "worst")
     found = targets.join(ranked, on=["user_id", "movie_id"], how="left", maintain_order="left")
-    return found["worst"].fill_null(0).cast(pl.UInt16).alias("rank")
+    # Targets of one user and score share the last places among their equals.
+    equals_after = (pl.len() - 1 - pl.int_range(pl.len())).over("user_id", "worst")
+    rank = pl.col("worst").cast(pl.Int64) - equals_after
+    return found.select(rank=rank.fill_null(0).cast(pl.UInt16))["rank"]
 
 
 def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.params import load_params
-from stages.common.stage import log, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import (
     CATALOGUE,
     POPULARITY,
@@ -45,7 +45,7 @@ def main(
     histories: Path,
     popularity: Path,
     recommendations: Path,
-) -> None:
+) -> str:
     """Write one popularity table and one list of recommendations per fold."""
     count = load_params(CandidateParams, "candidates").count
     movies = read_table(catalogue, CATALOGUE)
@@ -55,7 +55,9 @@ def main(
         lists = recommend_popular(counts, users, likings, count)
         write_table(counts, popularity / f"{fold}.parquet", POPULARITY)
         write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
-        log.info("%s: %d movies liked, %d users", fold, (counts["likings"] > 0).sum(), len(users))
+    return (
+        f"{likings.height:,} likings -> {lists.height:,} recommendations for {len(users):,} users"
+    )
 
 
 if __name__ == "__main__":

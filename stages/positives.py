@@ -7,7 +7,7 @@ from typing import Annotated
 import polars as pl
 
 from stages.common.params import Range, load_params
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, RATINGS, read_table, write_table
 
 
@@ -31,7 +31,7 @@ def keep_positives(ratings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
     return liked.select(POSITIVES.names()).sort("user_id", "timestamp", "row")
 
 
-def main(ratings: Path, positives: Path) -> None:
+def main(ratings: Path, positives: Path) -> str:
     """Read RATINGS, write POSITIVES."""
     params = load_params(Params, "positives")
     table = read_table(ratings, RATINGS)
@@ -41,7 +41,7 @@ def main(ratings: Path, positives: Path) -> None:
             f"positives.min_rating: no rating reaches {params.min_rating:g}; set it lower"
         )
     write_table(liked, positives, POSITIVES)
-    log.info("%d of %d ratings are likings", liked.height, table.height)
+    return f"{table.height:,} ratings -> {liked.height:,} likings"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import polars as pl
 
 from stages.common.files import read_arrays
 from stages.common.params import Range, load_params, read_seed
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import (
     CATALOGUE,
     DISLIKES,
@@ -97,7 +97,7 @@ def main(
     item_knn: Path,
     ease: Path,
     examples: Path,
-) -> None:
+) -> str:
     """Write a table a fold for the ranker `name`; only those to learn from are labelled."""
     params = load_params(RankerParams, f"rankers.{name}")
     known = [*POOL_GROUPS, *GROUPS]
@@ -107,6 +107,7 @@ def main(
     seed = read_seed()
     targets = learnt_targets(read_table(train, TRAIN), read_table(val, VALIDATION))
     movies, flags = read_table(catalogue, CATALOGUE), read_table(genres)
+    rows = []
     for fold, likings, before in folds(train, val, histories):
         data = past(
             movies,
@@ -125,7 +126,8 @@ def main(
             table = sample_negatives(table, params.negatives, seed)
         table = build_features(table, before, data, params.features)
         write_table(table, examples / f"{fold}.parquet", table.schema)
-        log.info("%s: %d rows, %d columns", fold, table.height, table.width)
+        rows.append(table.height)
+    return f"{rows} rows by fold, {table.width} columns"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.params import read_value
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 
 
@@ -31,12 +31,12 @@ def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) ->
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(model: Path, examples: Path, recommendations: Path) -> None:
+def main(model: Path, examples: Path, recommendations: Path) -> str:
     """Read the boosters and examples without labels, write RECOMMENDATIONS."""
     threads = read_value("lightgbm.threads", int)
     ordered = rerank(read_boosters(model), read_table(examples), threads)
     write_table(ordered, recommendations, RECOMMENDATIONS)
-    log.info("%d rows of %d users", ordered.height, ordered["user_id"].n_unique())
+    return f"{ordered.height:,} candidates of {ordered['user_id'].n_unique():,} users"
 
 
 if __name__ == "__main__":

@@ -25,12 +25,13 @@ def describe(source: str, sources: Path) -> dict[str, str]:
     raise StageError(f"data.source: {source!r} is not known; {hint}")
 
 
-def main(sources: Path, description: Path) -> None:
+def main(sources: Path, description: Path) -> str:
     """Write what the source is to a small file that the download depends on."""
     source = read_value("data.source", str)
-    text = json.dumps(describe(source, sources), indent=2)
+    found = describe(source, sources)
     with whole_file(description) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return f"{source}, {found['kind']}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import polars as pl
 
 from stages.common.files import write_json
 from stages.common.params import Range, load_params, read_seed
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
 
 
@@ -108,7 +108,7 @@ def global_split(
     return train, val.select(VALIDATION.names()), test.select(TEST.names())
 
 
-def main(positives: Path, split: Path, metrics: Path) -> None:
+def main(positives: Path, split: Path, metrics: Path) -> str:
     """Read POSITIVES, write train.parquet, val.parquet and test.parquet into `split`."""
     params = load_params(Params, "time_split")
     seed = read_seed()
@@ -138,7 +138,8 @@ def main(positives: Path, split: Path, metrics: Path) -> None:
         "tied_share": test["tied"].mean(),
     }
     write_json(figures, metrics)
-    log.info("%s", figures)
+    held = ", ".join(f"{part.height:,} {name}" for name, part in held_out.items())
+    return f"{ordered.height:,} likings -> targets: {held}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import polars as pl
 
 from stages.common.files import write_csv
 from stages.common.params import Range, load_params, read_section, read_seed
-from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import read_table
 from stages.folds import LEARNT
 
@@ -161,7 +161,7 @@ def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
     return table.sort(["gain_share", "feature"], descending=[True, False])
 
 
-def main(name: str, examples: Path, model: Path, importance_table: Path) -> None:
+def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
     """Read the folds to learn from; write the boosters as text, and their feature importance."""
     params = load_params(Params, "lightgbm")
     seed = read_seed()
@@ -171,15 +171,15 @@ def main(name: str, examples: Path, model: Path, importance_table: Path) -> None
         read_table(examples / f"{fold}.parquet").select(pl.lit(n, pl.UInt8).alias("fold"), pl.all())
         for n, fold in enumerate(LEARNT)
     ]
-    boosters, metric = train(pl.concat(tables), params, options, seed)
+    learnt = pl.concat(tables)
+    boosters, metric = train(learnt, params, options, seed)
     for bag, booster in enumerate(boosters):
         with whole_file(model / f"{bag}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")
     write_csv(importance(boosters), importance_table)
     trees = boosters[0].num_trees()
-    log.info(
-        "%d x %d trees, cross-validated %s %.4f", len(boosters), trees, ranker["metric"], metric
-    )
+    found = f"{len(boosters)} x {trees} trees, cross-validated {ranker['metric']} {metric:.4f}"
+    return f"{learnt.height:,} rows -> {found}"
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def train(
     return first, made
 
 
-def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> None:
+def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> str:
     """Write the arrays for every fold and the learning curve of the retriever `name`."""
     variant = importlib.import_module(f"stages.retrieval.{name}")
     params = load_params(variant.Params, f"retrievers.{name}")
@@ -118,6 +118,9 @@ def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> 
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
         write_arrays(arrays, model / f"{fold}.npz")
     write_csv(pl.DataFrame(first.curve), curve)
+    best = first.curve[first.epoch - 1]
+    shown = ", ".join(f"{metric} {best[metric]:.4f}" for metric in COMPARED)
+    return f"{tables['likings'].height:,} likings -> best epoch {first.epoch}, early {shown}"
 
 
 if __name__ == "__main__":

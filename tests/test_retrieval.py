@@ -123,6 +123,7 @@ def test_padding_and_the_future_do_not_change_a_users_vector(
     longer = dict(w, position=np.concatenate([np.ones((4, 16), np.float32), w["position"]]))
     padded = np.concatenate([np.full((1, 4), -1), a], axis=1)
     later = np.concatenate([np.zeros((1, 4), int), gaps], axis=1)
+    assert np.allclose(encode(w, a, gaps, heads, blocks, last=True)[:, 0], first[:, -1], atol=1e-6)
     assert np.allclose(encode(longer, padded, later, heads, blocks)[:, -1], first[:, -1], atol=1e-5)
 
 

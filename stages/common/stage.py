@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import logging
 import os
 import shutil
 import sys
@@ -11,21 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-log = logging.getLogger("stages")
-
 
 class StageError(Exception):
     """Something the user can mend: `<file or key>: <what is wrong>; <what to do>`."""
 
 
-def run_stage(main: Callable[..., None]) -> None:
+def run_stage(main: Callable[..., str]) -> None:
     """Call `main` with one command-line argument for each of its parameters, then exit.
 
-    A `str` parameter is positional, a `Path` is `--name PATH`; all are required. A `StageError`
-    is printed as one line and ends the process with code 1; any other exception is a bug and
-    keeps its traceback.
+    A `str` parameter is positional, a `Path` is `--name PATH`; all are required. What `main`
+    returns, a few words on what came in and what went out, is printed with the time it took. A
+    `StageError` is printed as one line and ends the process with code 1; any other exception is a
+    bug and keeps its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
     for name, parameter in inspect.signature(main).parameters.items():
         if parameter.annotation is str:
@@ -34,12 +31,15 @@ def run_stage(main: Callable[..., None]) -> None:
             option = f"--{name.replace('_', '-')}"
             parser.add_argument(option, dest=name, type=parameter.annotation, required=True)
     started = time.perf_counter()
+    arguments = vars(parser.parse_args())
     try:
-        main(**vars(parser.parse_args()))
+        summary = main(**arguments)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    log.info("%s took %.1f s", Path(sys.argv[0]).stem, time.perf_counter() - started)
+    variant = [value for value in arguments.values() if isinstance(value, str)]
+    name = "@".join([Path(sys.argv[0]).stem, *variant])
+    print(f"{name}: {summary}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
 
 
 @contextmanager

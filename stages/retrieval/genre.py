@@ -9,7 +9,6 @@ import functools
 from typing import Annotated
 
 import numpy as np
-import tensorflow as tf
 
 from stages.common.params import Range
 from stages.retrieval import two_tower
@@ -28,7 +27,6 @@ class GenreTower(two_tower.TwoTower):
 
     def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
         super().__init__(data, params, rng, genre_arrays(data, params.dimension, rng))
-        self.in_training = {**self.w, "movie_genres": tf.constant(self.fixed["movie_genres"])}
         self.ops.row_rate = params.movie_dropout
 
 

@@ -87,37 +87,36 @@ class SequenceTower(Retriever):
         for norm in norms:
             w[f"{norm}_gain"] = np.ones(d, dtype=np.float32)
             w[f"{norm}_bias"] = np.zeros(d, dtype=np.float32)
-        super().__init__(w, fixed)
-        self.params = params
         share = min(1.0, (FULL_DROPOUT_LIKINGS / len(data.movies)) ** 0.5)
-        self.ops = TensorFlowOps(params.dropout * share, draw_seed(rng))
+        super().__init__(w, fixed, TensorFlowOps(params.dropout * share, draw_seed(rng)))
+        self.params = params
 
-    def compute_loss(
-        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
-    ) -> tf.Tensor:
+    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Mean loss of [b, 2, length] windows and, for each place, the movie after it.
 
         A window is a row of movies and one of time gaps.
         """
         (before, gaps), after = tf.unstack(inputs[0], axis=1), inputs[1]
         p = self.params
-        self.ops.next_step()
-        w = dict(self.w)
-        if "genre" in w:
-            w["movie_genres"] = tf.constant(self.fixed["movie_genres"])
         shown = tf.where(self.ops.uniform(tf.shape(before)) < p.hidden, -1, before)
         states = towers.encode(w, shown, gaps, p.heads, p.blocks, self.ops)
         losses = self.losses_of(
             tf.reshape(states, (-1, p.dimension)),
             tf.reshape(tf.maximum(after, 0), (-1,)),
             towers.movie_vectors(w, self.ops),
+            w["bias"],
         )
         real = tf.reshape(tf.cast((before >= 0) & (after >= 0), tf.float32), (-1,))
         return tf.reduce_sum(losses * real) / tf.maximum(tf.reduce_sum(real), 1)
 
-    def losses_of(self, states: tf.Tensor, labels: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-        """[n] softmax losses of `labels` [n] for the users' vectors `states` [n, d]."""
-        bias, movies, drawn = self.w["bias"], table.shape[0], self.params.negatives
+    def losses_of(
+        self, states: tf.Tensor, labels: tf.Tensor, table: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """[n] softmax losses of `labels` [n] for the users' vectors `states` [n, d].
+
+        `table` [movies, d] and `bias` [movies] are the movies'.
+        """
+        movies, drawn = table.shape[0], self.params.negatives
         if movies <= drawn:
             logits = tf.matmul(states, table, transpose_b=True) + bias
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

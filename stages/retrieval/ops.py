@@ -21,21 +21,25 @@ class TensorFlowOps:
     def __init__(self, dropout: float, seed: int) -> None:
         self.rate = dropout
         self.row_rate = 0.0
-        self.seed, self.calls = seed, 0
-        self.step = tf.Variable(0, trainable=False)
+        self.seed = seed
+        self.steps = tf.Variable(0, trainable=False)
+        self.begin(tf.constant(0), 0)
 
-    def next_step(self) -> None:
-        """Begin a training step, with random numbers of its own."""
-        self.step.assign_add(1)
-        self.calls = 0
+    def next_step(self) -> tf.Tensor:
+        """Count a training step; its number."""
+        return tf.identity(self.steps.assign_add(1))
+
+    def begin(self, step: tf.Tensor, part: tf.Tensor | int) -> None:
+        """Begin a part of a training step's batch, with random numbers of its own."""
+        self.step, self.part, self.calls = step, part * 65_536, 0
 
     def uniform(self, shape: tf.Tensor, high: int = 1, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """Numbers from 0 up to `high`, told by seed, step and place in the step alone.
+        """Numbers from 0 up to `high`, told by seed, step, part and place in it alone.
 
         TensorFlow's own generator repeats itself neither within a process nor under XLA.
         """
         self.calls += 1
-        seed = tf.stack([self.seed + self.calls, self.step])
+        seed = tf.stack([self.seed + self.calls + self.part, self.step])
         return tf.random.stateless_uniform(shape, seed, 0, high, dtype, alg="philox")
 
     @staticmethod

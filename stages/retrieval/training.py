@@ -8,11 +8,15 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from tqdm import tqdm
 
 from stages.common.params import Range
-from stages.common.stage import log
+from stages.retrieval.ops import TensorFlowOps
 
 Arrays = dict[str, np.ndarray]
+# Parts of a batch that a compiled model works on side by side: XLA alone keeps little more than one
+# core busy. Fixed, so that figures do not depend on the machine.
+PARTS = 2
 # Weights with one row per user or movie, and the ids of those rows.
 OWN_ROWS = {"user": "user_ids", "movie": "movie_ids", "bias": "movie_ids"}
 
@@ -71,17 +75,61 @@ class Retriever(tfrs.models.Model):
     """Trainable arrays by name, and fixed ones that serving needs beside them.
 
     `compiled`: whether XLA compiles the training step; it pays where many small operations meet.
+    A subclass has `batch_loss`, the mean loss of a batch, which draws random numbers from `ops`.
     """
 
     compiled = False
 
-    def __init__(self, trainable: Arrays, fixed: Arrays) -> None:
+    def __init__(self, trainable: Arrays, fixed: Arrays, ops: TensorFlowOps) -> None:
         super().__init__()
         # Sums in a fixed order: equal seeds give equal weights. Needs a seed, which nothing uses.
         tf.random.set_seed(0)
         tf.config.experimental.enable_op_determinism()
         self.w = {name: tf.Variable(value, name=name) for name, value in trainable.items()}
-        self.fixed = fixed
+        self.fixed, self.ops = fixed, ops
+        self.constants = {k: tf.constant(fixed[k]) for k in ("movie_genres",) if k in fixed}
+
+    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """The mean loss of a batch under the weights and constants `w`."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
+        """The mean loss of a batch under the weights as they are."""
+        return self.batch_loss({**self.w, **self.constants}, inputs)
+
+    def train_step(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One step of the optimiser on one batch."""
+        step = self.ops.next_step()
+        if not self.compiled:
+            self.ops.begin(step, 0)
+            return super().train_step(inputs)
+        values = {name: variable.read_value() for name, variable in self.w.items()}
+        parts = [tuple(x[n::PARTS] for x in inputs) for n in range(PARTS)]
+        made = [self._gradients(values, part, step, tf.constant(n)) for n, part in enumerate(parts)]
+        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / PARTS for k in self.w}
+        self.optimizer.apply_gradients((means[name], self.w[name]) for name in self.w)
+        return {"loss": tf.add_n([loss for loss, _ in made]) / PARTS}
+
+    @tf.function(jit_compile=True)
+    def _gradients(
+        self,
+        w: dict[str, tf.Tensor],
+        inputs: tuple[tf.Tensor, tf.Tensor],
+        step: tf.Tensor,
+        part: tf.Tensor,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss of part number `part` of a batch, and its gradients as dense tensors.
+
+        The weights are arguments: calls that read variables would wait for each other.
+        """
+        self.ops.begin(step, part)
+        with tf.GradientTape() as tape:
+            tape.watch(w)
+            loss = self.batch_loss({**w, **self.constants}, inputs)
+        slopes = tape.gradient(loss, w)
+        return loss, {name: tf.convert_to_tensor(slope) for name, slope in slopes.items()}
 
     def arrays(self) -> Arrays:
         """The weights as they are now."""
@@ -147,11 +195,14 @@ def fit(
         validate: Arrays to figures, among them `ndcg@10`; the higher the better.
     """
     optimizer = tf.keras.optimizers.Adam(params.learning_rate, jit_compile=False)
-    model.compile(optimizer=optimizer, jit_compile=model.compiled)
+    model.compile(optimizer=optimizer)
+    # Keras's own loop makes the parts of a batch wait for each other.
+    step = tf.function(model.train_step)
     average: Arrays = {}
     best, curve = Fitted({}, 0, []), []
-    for epoch in range(1, epochs + 1):
-        losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for x, y in batches()]
+    progress = tqdm(range(1, epochs + 1), desc="epochs", disable=None, leave=False)
+    for epoch in progress:
+        losses = [step(batch)["loss"] for batch in batches()]
         now = model.arrays()
         # As in Adam, the start at zero is divided out.
         share = params.average * (1 - params.average ** (epoch - 1)) / (1 - params.average**epoch)
@@ -165,7 +216,7 @@ def fit(
             continue
         row |= validate(arrays)
         curve.append(row)
-        log.info("epoch %d: %s", epoch, {k: round(v, 4) for k, v in row.items() if k != "epoch"})
+        progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
         if not best.epoch or row["ndcg@10"] > curve[best.epoch - 1]["ndcg@10"]:
             best = Fitted(arrays, epoch, curve)
         elif epoch - best.epoch >= params.patience:

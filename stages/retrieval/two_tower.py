@@ -53,22 +53,18 @@ class TwoTower(Retriever):
             "bias": np.zeros(len(data.movie_ids), dtype=np.float32),
         }
         fixed = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
-        super().__init__(trainable | extra[0], fixed | extra[1])
+        ops = TensorFlowOps(params.dropout, draw_seed(rng))
+        super().__init__(trainable | extra[0], fixed | extra[1], ops)
         self.params = params
-        self.ops = TensorFlowOps(params.dropout, draw_seed(rng))
-        self.in_training = self.w
 
-    def compute_loss(
-        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
-    ) -> tf.Tensor:
+    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Mean loss per liking of [b] user numbers and their [b, movies] likings, 0 or 1."""
         users, liked = inputs
-        self.ops.next_step()
-        query = tf.gather(self.w["user"], users)
-        movies = towers.movie_vectors(self.in_training, self.ops)
+        query = tf.gather(w["user"], users)
+        movies = towers.movie_vectors(w, self.ops)
         scores = tf.matmul(
             towers.with_one(self.ops.dropout(query), self.ops),
-            towers.with_bias(movies, self.w["bias"], self.ops),
+            towers.with_bias(movies, w["bias"], self.ops),
             transpose_b=True,
         )
         size = tf.reduce_sum(query**2, axis=1)[:, None] + tf.reduce_sum(movies**2, axis=1)[None]
