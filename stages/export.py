@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.bundle import Bundle, Settings, read_index, write_bundle
 from stages.common.files import read_arrays
 from stages.common.params import read_value
-from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import (
     CATALOGUE,
     DISLIKES,
@@ -60,7 +60,7 @@ def main(
     index: Path,
     ranker: Path,
     bundle: Path,
-) -> None:
+) -> str:
     """Write the bundle of the models that know everything before the test targets."""
     settings = read_settings()
     likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))[NEWEST]
@@ -87,7 +87,8 @@ def main(
         write_bundle(made, temporary)
         # os.replace cannot put a folder in the place of one that is not empty.
         shutil.rmtree(bundle, ignore_errors=True)
-    log.info("ranker %s, %d systems, %d likings", settings.ranker, len(systems), likings.height)
+    users = made.tables["histories"].height
+    return f"ranker {settings.ranker}, {len(systems)} models -> a bundle for {users:,} users"
 
 
 if __name__ == "__main__":

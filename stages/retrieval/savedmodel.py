@@ -29,8 +29,8 @@ class UserTower(tf.Module):
         spec = [tf.TensorSpec(shape, tf.int32, name) for name in ("movies", "gaps")]
 
         def users(movies: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
-            states = towers.encode(self.w, movies, gaps, heads, blocks, ops)
-            return towers.with_one(states[:, -1], ops)
+            states = towers.encode(self.w, movies, gaps, heads, blocks, ops, last=True)
+            return towers.with_one(states[:, 0], ops)
 
         self.users = tf.function(users, input_signature=spec)
 
@@ -42,6 +42,7 @@ def save(arrays: towers.Weights, folder: Path) -> None:
     [n, length] time gaps that `stages.towers.history_matrices` gives; it returns float32
     [n, d + 1] vectors to search the index with.
     """
+    tf.get_logger().setLevel("ERROR")  # it tells of every file
     tower = UserTower(arrays)
     signature = tower.users.get_concrete_function()
     tf.saved_model.save(tower, str(folder), signatures={"serving_default": signature})
