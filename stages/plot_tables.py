@@ -10,7 +10,7 @@ import polars as pl
 from stages.bootstrap import paired_intervals
 from stages.common.files import write_csv
 from stages.common.params import Range, read_seed, read_value
-from stages.common.stage import StageError, log, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import POPULARITY, RANKS, RECOMMENDATIONS, read_table
 from stages.metrics import COMPARED, user_metrics
 
@@ -111,7 +111,7 @@ def read_slices(folder: Path, systems: list[str]) -> pl.DataFrame:
     return pl.concat(tables).sort("slice", low, "value", maintain_order=True)
 
 
-def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, tables: Path) -> None:
+def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, tables: Path) -> str:
     """Write one CSV per plot to the folder `tables`."""
     systems = read_value("leaderboard.systems", list[str])
     resamples = read_value("leaderboard.resamples", Annotated[int, Range(10, 1_000_000)])
@@ -136,7 +136,7 @@ def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, ta
     }
     for name, table in made.items():
         write_csv(table, tables / f"{name}.csv")
-    log.info("%d tables of %d systems", len(made), len(systems))
+    return f"{len(systems)} systems -> {len(made)} tables"
 
 
 if __name__ == "__main__":

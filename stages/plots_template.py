@@ -8,7 +8,7 @@ from pathlib import Path
 
 import vl_convert
 
-from stages.common.stage import log, run_stage, whole_file
+from stages.common.stage import run_stage, whole_file
 
 VEGA_LITE = "6.4"  # pinned, as the default follows the package; plots/ says v6 too
 # DVC puts the charts where {plot_divs} stands; each calls vegaEmbed.
@@ -36,12 +36,12 @@ def page(vega: str) -> str:
     return PAGE.replace("VEGA", vega)
 
 
-def main(template: Path) -> None:
+def main(template: Path) -> str:
     """Write the page that `plots.html_template` in .dvc/config names."""
     text = page(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
     with whole_file(template) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    log.info("Vega-Lite %s, %d kB", VEGA_LITE, len(text) // 1000)
+    return f"Vega-Lite {VEGA_LITE}, {len(text) // 1000} kB"
 
 
 if __name__ == "__main__":

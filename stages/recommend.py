@@ -1,39 +1,30 @@
-"""Recommend for one user, through the whole chain: towers -> FAISS -> merged pool -> ranker.
+"""Recommend from the bundle, for one person or for many users.
 
     python -m stages.recommend --user 42
     python -m stages.recommend --liked "Toy Story (1995)" --liked 260
+    python -m stages.recommend --users all --out recommendations.parquet
 
-Reads what `dvc repro` made; it is no stage of the pipeline.
+Needs the bundle folder and nothing else; it is no stage of the pipeline.
 """
 
 import argparse
 import difflib
+import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-import faiss
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from tqdm import tqdm
 
-from stages.candidates import search_unseen
-from stages.common.files import read_arrays
-from stages.common.params import load_params, read_value
-from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, DISLIKES, HISTORIES, POPULARITY, read_table
-from stages.features import build_features, past, pool_features
-from stages.folds import folds
-from stages.fusion import Params as FusionParams
-from stages.fusion import merge
-from stages.item_similarity import recommend_similar
-from stages.popularity import recommend_popular
-from stages.ranker_data import RankerParams
-from stages.rerank import read_boosters, rerank
-from stages.top_k import CandidateParams, interactions
-from stages.towers import serve_users
+from stages.common.stage import StageError, whole_file
+from stages.serving import NEW_USER, SERVED, Chain
 
-DATA = Path("data")
-ITEM_MODELS = ("item_knn", "ease")
-NEW_USER = -1  # an id that no data set has
+BUNDLE = Path("data/bundle")
+COLUMN = "user_id"
 
 
 def find_movie(text: str, catalogue: pl.DataFrame) -> int:
@@ -54,138 +45,121 @@ def find_movie(text: str, catalogue: pl.DataFrame) -> int:
     raise StageError(f"--liked {text!r}: no such movie; did you mean one of {close}?")
 
 
-class Chain:
-    """Everything that a recommendation needs, loaded once.
+def read_users(path: Path) -> np.ndarray:
+    """The ids of a csv file with a column user_id, or of a text file with one id a line.
 
-    A user who is known only by what they like has no vector in the id towers; those
-    generators are left out, and their features are missing values to the ranker.
+    Raises:
+        StageError: The file is missing, holds no id, or something that is none.
     """
+    is_csv = path.suffix.lower() == ".csv"
+    try:
+        # Texts, so that a value that is no id can be shown.
+        table = pl.read_csv(path, has_header=is_csv, infer_schema=False, separator=",")
+    except FileNotFoundError:
+        raise StageError(f"{path}: not found; give a file of users, or `all`") from None
+    except pl.exceptions.NoDataError:
+        raise StageError(f"{path}: is empty; write users into it") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StageError(f"{path}: cannot be read ({reason}); give csv or txt") from None
+    if is_csv and COLUMN not in table.columns:
+        raise StageError(f"{path}: has no column {COLUMN}; name it so")
+    texts = table[COLUMN if is_csv else table.columns[0]].str.strip_chars().drop_nulls()
+    texts = texts.filter(texts != "")
+    ids = texts.cast(pl.Int64, strict=False)
+    if ids.null_count():
+        wrong = texts.filter(ids.is_null())[0]
+        raise StageError(f"{path}: {wrong!r} is no user_id; write whole numbers")
+    if not len(ids):
+        raise StageError(f"{path}: holds no user; write users into it")
+    return ids.to_numpy()
 
-    def __init__(self, ranker: str) -> None:
-        self.params = load_params(RankerParams, f"rankers.{ranker}")
-        self.count = load_params(CandidateParams, "candidates").count
-        self.threads = read_value("lightgbm.threads", int)
-        self.generators = load_params(FusionParams, "fusion").generators
-        if not self.params.candidates.startswith("pools/"):
-            self.generators = [Path(self.params.candidates).name]
-        self.catalogue = read_table(DATA / "movies" / "catalogue.parquet", CATALOGUE)
-        split = DATA / "split"
-        *_, newest = folds(split / "train.parquet", split / "val.parquet", DATA / "histories")
-        _, self.likings, self.histories = newest
-        self.popularity = read_table(DATA / "popularity" / "test.parquet", POPULARITY)
-        models = DATA / "models"
-        self.similar = {name: read_arrays(models / name / "test.npz") for name in ITEM_MODELS}
-        towers = [n for n in self.generators if (models / n / "test.npz").exists()]
-        towers = [n for n in towers if n not in ITEM_MODELS]
-        self.towers = {n: read_arrays(models / n / "test.npz") for n in towers}
-        self.indexes = {n: faiss.read_index(str(DATA / "index" / n / "test.faiss")) for n in towers}
-        vectors = DATA / "embeddings" / self.params.vectors / "test" / "movies.parquet"
-        genres = read_table(DATA / "movies" / "genres.parquet")
-        dislikes = read_table(DATA / "dislikes" / "test.parquet", DISLIKES)
-        tables = (self.catalogue, genres, self.popularity, self.likings, dislikes)
-        queries = read_table(vectors.with_name("users.parquet")).clear()
-        self.past = past(*tables, read_table(vectors), queries, self.similar)
-        self.tower = read_arrays(models / self.params.vectors / "test.npz")
-        self.boosters = read_boosters(models / f"ranker_{ranker}")
 
-    def history(self, user: int, liked: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """HISTORIES and likings of the user; what they like more counts as the newest."""
-        mine = self.histories.filter(pl.col("user_id") == user)
-        known = self.likings.filter(pl.col("user_id") == user)
-        if user != NEW_USER and not mine.height:
-            raise StageError(f"--user {user}: has no liking; give a user of the data, or --liked")
-        movies = mine["history"].explode().to_list() if mine.height else []
-        times = mine["timestamps"].explode().to_list() if mine.height else []
-        now = max(times or [int(self.likings["timestamp"].max())])
-        length = read_value("histories.max_length", int)
-        new = [movie for movie in liked if movie not in set(known["movie_id"])]
-        row = {
-            "user_id": user,
-            "history": (movies + new)[-length:],
-            "timestamps": (times + [now] * len(new))[-length:],
-            "history_length": known.height + len(new),
-        }
-        seen = [*known["movie_id"].to_list(), *new]
-        pairs = {"user_id": [user] * len(seen), "movie_id": seen}
-        keys = {"user_id": pl.Int32, "movie_id": pl.Int32}
-        return pl.DataFrame([row], schema=HISTORIES), pl.DataFrame(pairs, schema=keys)
+def write_recommendations(batches: Iterable[pl.DataFrame], path: Path) -> int:
+    """Write SERVED rows as parquet, one batch in memory at a time; returns their number.
 
-    def lists(self, before: pl.DataFrame, seen: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """RECOMMENDATIONS of every generator that knows the user; the others' are empty."""
-        users = before["user_id"].to_numpy()
-        made = {}
-        for name in self.generators:
-            if name in self.similar:
-                movies, weights = (self.similar[name][k] for k in ("movie_ids", "weights"))
-                liked = interactions(seen, users, movies)
-                made[name] = recommend_similar(weights, liked, users, movies, self.count)
-            elif name in self.towers:
-                arrays = self.towers[name]
-                if "user" in arrays and users[0] not in arrays["user_ids"]:
-                    continue
-                ids, queries = serve_users(arrays, before)
-                made[name] = search_unseen(self.indexes[name], ids, queries, seen, self.count)
-            else:
-                made[name] = recommend_popular(self.popularity, users, seen, self.count)
-        empty = next(iter(made.values())).clear()
-        return {name: made.get(name, empty) for name in self.generators}
-
-    def recommend(self, user: int, liked: list[int], top: int) -> pl.DataFrame:
-        """rank, movie_id, title, genres, score and `found_by` of the `top` best movies."""
-        before, seen = self.history(user, liked)
-        pool = merge(self.lists(before, seen))
-        groups = self.params.features
-        queries = serve_users(self.tower, before)
-        known = self.past._replace(queries=queries)
-        features = build_features(pool_features(pool, groups), before, known, groups)
-        ordered = rerank(self.boosters, features, self.threads).head(top)
-        places = [
-            pl.when(pl.col(f"rank_{n}").is_not_null()).then(pl.format(n + " {}", f"rank_{n}"))
-            for n in self.generators
-        ]
-        found = pool.select("movie_id", found_by=pl.concat_list(places).list.drop_nulls())
-        return (
-            ordered.join(self.catalogue, on="movie_id", how="left", maintain_order="left")
-            .join(found, on="movie_id", how="left", maintain_order="left")
-            .select("rank", "movie_id", "title", "genres", "score", "found_by")
-        )
+    An interrupted run leaves the file as it was before.
+    """
+    oldest = pl.CompatLevel.oldest()  # plain texts and lists, which every reader knows
+    schema = pl.DataFrame(schema=SERVED).to_arrow(compat_level=oldest).schema
+    rows = 0
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for batch in batches:
+            writer.write_table(batch.to_arrow(compat_level=oldest))
+            rows += batch.height
+    return rows
 
 
 def as_text(table: pl.DataFrame) -> str:
     """The recommendations as lines for people."""
-    rows = [["#", "title", "genres", "score", "found by (rank there)"]]
-    for rank, movie, title, genres, score, found in table.iter_rows():
+    rows = [["#", "title", "genres", "score", "because you liked", "found by (rank there)"]]
+    columns = ("rank", "movie_id", "title", "genres", "score", "because", "found_by")
+    for rank, movie, title, genres, score, because, found in table.select(columns).iter_rows():
         name = f"{title} [{movie}]"
-        rows.append([str(rank), name, "|".join(genres), f"{score:.3f}", ", ".join(found)])
-    widths = [min(max(len(row[i]) for row in rows), 48) for i in range(4)]
-    return "\n".join("  ".join([*(c[:w].ljust(w) for c, w in zip(r, widths)), r[4]]) for r in rows)
+        why = because or "(popular)"
+        rows.append([str(rank), name, "|".join(genres), f"{score:.3f}", why, ", ".join(found)])
+    widths = [min(max(len(row[i]) for row in rows), 48) for i in range(5)]
+    return "\n".join("  ".join([*(c[:w].ljust(w) for c, w in zip(r, widths)), r[5]]) for r in rows)
 
 
-def main() -> None:
-    """Parse the command line, print the table."""
-    parser = argparse.ArgumentParser(description="Recommend movies to a user.")
-    parser.add_argument("--user", type=int, default=NEW_USER, help="a user_id of the data set")
-    parser.add_argument("--liked", action="append", default=[], help="a title or movie_id")
-    parser.add_argument("--top", type=int, default=10, help="how many movies (10)")
-    parser.add_argument("--ranker", default="history", help="basic, history or hit")
-    chosen = parser.parse_args()
-    if chosen.user == NEW_USER and not chosen.liked:
-        parser.error("give --user, or --liked once or more")
-    try:
-        chain = Chain(chosen.ranker)
-        liked = [find_movie(text, chain.catalogue) for text in chosen.liked]
-        started = time.perf_counter()
-        table = chain.recommend(chosen.user, list(dict.fromkeys(liked)), chosen.top)
-        spent = (time.perf_counter() - started) * 1000
-    except StageError as error:
-        sys.exit(f"error: {error}")
-    except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename}: not found; run `dvc repro`")
+def print_one(chain: Chain, user: int, titles: list[str], top: int) -> None:
+    """Print the table for one person."""
+    liked = [find_movie(text, chain.catalogue) for text in titles]
+    started = time.perf_counter()
+    table = chain.for_person(user, liked, top)
+    spent = (time.perf_counter() - started) * 1000
     likes = ", ".join(chain.catalogue.filter(pl.col("movie_id").is_in(liked))["title"])
-    who = [f"user {chosen.user}"] if chosen.user != NEW_USER else []
+    who = [f"user {user}"] if user != NEW_USER else []
     print(f"For {' who also likes '.join([*who, *([likes] if likes else [])])}:\n")
     print(as_text(table))
     print(f"\n{spent:.0f} ms after loading")
+
+
+def write_many(chain: Chain, source: str, top: int, path: Path) -> None:
+    """Write the recommendations of `all` users, or of those of a file."""
+    users = chain.users if source == "all" else np.unique(read_users(Path(source)))
+    bar = tqdm(total=len(users), unit="user", disable=not sys.stderr.isatty())
+    with bar:
+        rows = write_recommendations(chain.for_users(users, top, bar.update), path)
+    print(f"{path}: {rows} movies for {len(users)} users")
+
+
+def parse() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description="Recommend movies from a bundle.")
+    parser.add_argument("--user", type=int, default=NEW_USER, help="a user_id of the data set")
+    parser.add_argument("--liked", action="append", default=[], help="a title or movie_id")
+    parser.add_argument("--users", help="many users: a csv with user_id, a txt of ids, or `all`")
+    parser.add_argument("--out", type=Path, help="the parquet file to write for --users")
+    parser.add_argument("--top", type=int, default=10, help="how many movies a user gets (10)")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"the folder ({BUNDLE})")
+    chosen = parser.parse_args()
+    one = chosen.user != NEW_USER or bool(chosen.liked)
+    if one == bool(chosen.users):
+        parser.error("give --user, or --liked once or more, or --users")
+    if bool(chosen.users) != bool(chosen.out):
+        parser.error("--users and --out belong together")
+    if chosen.out and (chosen.out.suffix != ".parquet" or chosen.out.is_dir()):
+        parser.error("--out: name a .parquet file")
+    if chosen.top < 1:
+        parser.error("--top: give 1 or more")
+    return chosen
+
+
+def main() -> None:
+    """Print one person's recommendations, or write those of many users."""
+    chosen = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
+    try:
+        chain = Chain(chosen.bundle)
+        if chosen.users:
+            write_many(chain, chosen.users, chosen.top, chosen.out)
+        else:
+            print_one(chain, chosen.user, chosen.liked, chosen.top)
+    except StageError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; nothing was written")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import polars as pl
 
 from stages.charts import CHARTS, draw, importance
 from stages.common.params import read_section, read_value
-from stages.common.stage import StageError, log, run_stage, whole_file
+from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, read_table
 from stages.dag import STAGES, draw_dag
 from stages.examples import chain, choose_users, newest_likings
@@ -124,7 +124,7 @@ def main(
     recommendations: Path,
     plots: Path,
     report: Path,
-) -> None:
+) -> str:
     """Read figures, lists and titles, write the page."""
     board = read_json(metrics / "leaderboard.json")
     counts = {name: read_json(metrics / f"{name}.json") for name in ("data", "split")}
@@ -168,7 +168,7 @@ def main(
     text = page("Movie recommender: report", lead, [section(t, *p) for t, p in parts.items()])
     with whole_file(report) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    log.info("%d sections, %d kB", len(parts), len(text) // 1000)
+    return f"{len(board)} systems -> {len(parts)} sections, {len(text) // 1000} kB"
 
 
 if __name__ == "__main__":

@@ -65,3 +65,13 @@ def workspace(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "data" / "sources", folder / "data" / "sources")
     shutil.copy(ROOT / "params.yaml", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with params.yaml and a finished data/ of the tiny data set; not to be changed."""
+    from tests.tiny_chain import run_chain
+
+    folder = tmp_path_factory.mktemp("tiny_run")
+    run_chain(folder)
+    return folder

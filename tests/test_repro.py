@@ -89,6 +89,7 @@ def restored(repo: Path):
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
     *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard", "plot_tables", "report"),
+    "export",
     *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
     *("evaluate@ranker_history", "evaluate@ranker_hit"),
 }
@@ -256,6 +257,26 @@ def test_a_clean_second_run_gives_the_same_lock(repo: Path, tmp_path: Path) -> N
     assert run(["git", "status", "--porcelain"], clone).stdout == ""
 
 
+def test_another_ranker_is_exported_without_any_training(repo: Path) -> None:
+    before = json.loads((repo / "data" / "bundle" / "schema.json").read_text())
+    edit_params(repo, export__ranker="basic")
+    assert ran(dvc(repo, "repro")) == {"export"}
+    after = json.loads((repo / "data" / "bundle" / "schema.json").read_text())
+    assert before["settings"]["ranker"] == "history"
+    assert after["settings"]["generators"] == ["history"]
+
+
+def test_the_bundle_alone_gives_the_lists_that_were_evaluated(repo: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(repo / "data" / "bundle", tmp_path / "bundle")
+    shutil.copytree(repo / "stages", tmp_path / "stages")  # no params.yaml, no data/
+    out = tmp_path / "lists.parquet"
+    options = ["--users", "all", "--top", "1000", "--bundle", str(bundle), "--out", str(out)]
+    done = run(["python", "-m", "stages.recommend", *options], tmp_path)
+    assert done.returncode == 0, done.stderr
+    wanted = pl.read_parquet(repo / "data" / "recommendations" / "ranker_history" / "test.parquet")
+    assert pl.read_parquet(out).select(wanted.columns).equals(wanted)
+
+
 @pytest.mark.parametrize(
     "arguments", [["--user", "42"], ["--liked", "Film, No. 3 (1982)", "--liked", "7"]]
 )
@@ -263,7 +284,8 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
     done = run(["python", "-m", "stages.recommend", *arguments, "--top", "5"], repo)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[2].split() == ["#", "title", "genres", "score", "found", "by", "(rank", "there)"]
+    head = ["#", "title", "genres", "score", "because you liked", "found by (rank there)"]
+    assert re.split(r" {2,}", lines[2]) == head
     ids = [int(i) for i in re.findall(r"\[(\d+)\]", "\n".join(lines[3:8]))]
     assert len(set(ids)) == 5
     assert not {3, 7} & set(ids) or "--user" in arguments
@@ -271,7 +293,7 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
 
 def test_recommend_says_what_is_wrong(repo: Path) -> None:
     cases = {
-        ("--user", "999"): "error: --user 999: has no liking; give a user of the data, or --liked",
+        ("--user", "999"): "error: user 999: has no liking; give others, or --liked",
         ("--liked", "Flim, No. 3 (1982)"): "error: --liked 'Flim, No. 3 (1982)': no such movie;",
         ("--liked", "Film"): "error: --liked 'Film': fits 40 movies; give one of",
     }
