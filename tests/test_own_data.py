@@ -1,7 +1,11 @@
 """Data of the user's own: other ids, scales, columns and files than MovieLens has."""
 
 import json
+import re
 import shutil
+import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +20,7 @@ from stages.common.tables import CATALOGUE, RANKS
 from stages.evaluate import slices
 from stages.genre_features import genre_columns
 from stages.ids import numbering
-from tests.conftest import ROOT, edit_params
+from tests.conftest import ROOT, dvc, edit_params, ran, run, tiny_tables
 
 
 class Cleaned(NamedTuple):
@@ -233,3 +237,79 @@ def test_the_params_name_every_column_once() -> None:
     block = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["data"]["columns"]
     assert set(block) == {"user", "item", "rating", "timestamp", "title", "year", "genres"}
     assert set(block.values()) == {None}
+
+
+def books(folder: Path) -> None:
+    """Readers by UUID, books by ISBN, ten points, a semicolon, times as text; no books file."""
+    ratings, _ = tiny_tables()
+    readers = [str(uuid.uuid5(uuid.NAMESPACE_OID, str(user))) for user in ratings["userId"]]
+    table = ratings.select(
+        pl.Series("reader", readers),
+        pl.format("{}X", pl.col("movieId").cast(pl.String).str.zfill(9)).alias("ISBN"),
+        (pl.col("rating") * 2).cast(pl.Int64).alias("points"),
+        pl.from_epoch("timestamp").dt.strftime("%Y-%m-%d %H:%M:%S").alias("day"),
+    )
+    table.write_csv(folder / "ratings.csv", separator=";")
+
+
+def plays(folder: Path) -> None:
+    """A log without ratings: whatever was played was liked."""
+    ratings, _ = tiny_tables()
+    liked = ratings.filter(pl.col("rating") >= 4)
+    liked.select(
+        pl.format("u_{}", "userId").alias("user_id"),
+        pl.format("song:{}", "movieId").alias("item_id"),
+        "timestamp",
+    ).write_csv(folder / "interactions.csv")
+
+
+BOOK_PARAMS = {
+    "data__columns__user": "reader",
+    "data__columns__item": "ISBN",
+    "data__columns__rating": "points",
+    "data__columns__timestamp": "day",
+    "clean__rating_max": 10,
+    "positives__min_rating": 8,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("write", "params"), [(books, BOOK_PARAMS), (plays, {})])
+def test_other_data_go_through_the_whole_chain(
+    repo: Path, tmp_path: Path, write: Callable[[Path], None], params: dict[str, Any]
+) -> None:
+    write(tmp_path)
+    edit_params(repo, data__source=str(tmp_path), **params)
+    dvc(repo, "repro")
+    assert ran(dvc(repo, "repro")) == set()
+
+    systems = json.loads((repo / "metrics" / "leaderboard.json").read_text())
+    targets = pl.read_parquet(repo / "data" / "split" / "test.parquet")
+    for name, figures in systems.items():
+        assert figures["users"] == targets["user_id"].n_unique(), name
+        assert all(0 <= v <= 1 for k, v in figures.items() if k != "users"), name
+    # Readers keep to one kind of book, without a word about kinds in the data.
+    for name in ("item_knn", "ranker_history"):
+        assert systems[name]["ndcg@10"] > systems["popularity"]["ndcg@10"], name
+    genres = pl.read_parquet(repo / "data" / "movies" / "genres.parquet")
+    assert genres.columns == ["movie_id", "genre_none"]
+    assert "genre" not in pl.read_csv(repo / "metrics" / "slices" / "genre.csv")["slice"].to_list()
+
+    # The same split under the original ids: numbering loses and mixes nothing.
+    folder = repo / "data" / "ids"
+    users, movies = (pl.read_parquet(folder / f"{n}.parquet") for n in ("users", "movies"))
+    raw = pl.read_csv(next(tmp_path.glob("*.csv")), separator=";" if params else ",")
+    raw = raw.select(pl.nth(0).alias("original"), pl.nth(1).alias("movie"), pl.last().alias("time"))
+    named = targets.join(users, on="user_id").join(movies, on="movie_id", suffix="_movie")
+    assert named.height == targets.height
+    newest = named.join(raw, left_on=["original", "original_movie"], right_on=["original", "movie"])
+    assert newest.height == targets.height
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/your-data.md").read_text(), re.S)
+    done = run([sys.executable, "-c", snippet], repo)
+    assert done.returncode == 0, done.stderr
+    known = raw["movie"].unique().to_list()
+    assert sum(f" {movie} " in done.stdout for movie in known) >= 5, done.stdout
+    done = run([sys.executable, "-m", "stages.recommend", "--liked", known[0]], repo)
+    assert done.returncode == 0, done.stderr
+    assert f"For {known[0]}:" in done.stdout
