@@ -1,6 +1,7 @@
 """docs/experiments.md: every recipe that tests/test_repro.py does not cover, on tiny data."""
 
 import csv
+import importlib.util
 import json
 import re
 import time
@@ -103,6 +104,22 @@ def test_a_sample_of_users_says_so(repo: Path) -> None:
     assert json.loads((repo / "metrics" / "item_knn.json").read_text())["users"] <= len(users())
     text = dvc(repo, "exp", "run", "-S", "positives.sample_users=0", ok=False)
     assert "error: positives.sample_users: is 0; use 0.0001 to 1" in text
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("dvclive"), reason="needs tests/requirements.txt")
+def test_a_training_can_be_watched_and_stays_the_same(repo: Path) -> None:
+    curve = (repo / "metrics" / "curves" / "id.csv").read_text()
+    text = dvc(repo, "exp", "run", "-S", "dvclive=true", "train_retrieval@id")
+    assert ran(text) == {"train_retrieval@id"}
+    # The same model and curve, nothing for Git, and dvc.yaml as it was.
+    assert (
+        run(["git", "diff", "--name-only", "main", "--", "metrics", "dvc.yaml"], repo).stdout == ""
+    )
+    assert "data/models/id" not in dvc(repo, "diff", "main")
+    live = repo / "live" / "id" / "plots" / "metrics" / "ndcg@10.tsv"
+    assert len(live.read_text().splitlines()) == len(curve.splitlines())
+    dvc(repo, "plots", "show", "live/id/plots/metrics", "--out", "dvc_plots")
+    assert "ndcg@10" in (repo / "dvc_plots" / "index.html").read_text()
 
 
 def test_an_unknown_key_is_an_error(repo: Path) -> None:
