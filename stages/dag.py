@@ -21,20 +21,22 @@ STAGES: dict[str, tuple[int, list[str]]] = {
     "ease": (1, ["histories"]),
     "train_retrieval": (3, ["histories", "genre_features"]),
     "embeddings": (3, ["train_retrieval"]),
+    "export_savedmodel": (5, ["train_retrieval"]),
     "faiss_index": (3, ["embeddings", "popularity"]),
     "candidates": (3, ["faiss_index"]),
     "fusion": (3, ["candidates", "item_knn", "ease"]),
     "ranker_data": (3, ["fusion", "dislikes"]),
     "train_ranker": (3, ["ranker_data"]),
     "rerank": (3, ["train_ranker"]),
+    "export": (4, ["train_ranker"]),
     "evaluate": (3, ["rerank"]),
     "leaderboard": (3, ["evaluate"]),
     "plot_tables": (3, ["leaderboard"]),
     "report": (3, ["plot_tables"]),
     "plots_template": (5, []),
 }
-WIDTH, HEIGHT = 116, 26  # of a box, in pixels
-COLUMN, ROW = 130, 46  # from one box to the next
+WIDTH, HEIGHT = 126, 26  # of a box, in pixels
+COLUMN, ROW = 138, 46  # from one box to the next
 
 
 def rows(stages: dict[str, tuple[int, list[str]]]) -> dict[str, int]:

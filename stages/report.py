@@ -30,9 +30,9 @@ from stages.report_parts import (
 )
 
 SECTIONS = (  # of params.yaml
-    *("seed", "data", "clean", "positives", "time_split", "histories", "candidates"),
+    *("seed", "dvclive", "data", "clean", "positives", "time_split", "histories", "candidates"),
     *("item_knn", "ease", "faiss", "retrievers", "fusion", "lightgbm", "rankers"),
-    *("evaluate", "leaderboard"),
+    *("evaluate", "leaderboard", "export"),
 )
 SHOWN = 10  # movies of an example's lists
 FEATURES = 20  # of a ranker, the most important

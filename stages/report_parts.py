@@ -1,5 +1,6 @@
 """The parts of the report as HTML, each from tables and figures that are already read."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,7 +63,13 @@ def flat(value: Any, key: str) -> list[tuple[str, str]]:
     """Dotted key and value of every parameter at or below `key`."""
     if isinstance(value, dict):
         return [pair for name, part in value.items() for pair in flat(part, f"{key}.{name}")]
-    return [(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in as_list(value)]
+    return [(key, ", ".join(texts))]
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def parameters(sections: Mapping[str, Any]) -> list[Html]:

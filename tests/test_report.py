@@ -69,7 +69,8 @@ def test_no_two_stages_are_drawn_at_one_place() -> None:
 
 def test_the_report_shows_every_section_of_params() -> None:
     assert list(report.SECTIONS) == list(PARAMS)
-    assert flat({"a": 1, "b": {"c": [1, 2]}}, "x") == [("x.a", "1"), ("x.b.c", "1, 2")]
+    assert flat({"a": 1, "b": {"c": [1, "d"]}}, "x") == [("x.a", "1"), ("x.b.c", "1, d")]
+    assert flat([True, None], "x") == [("x", "true, null")]
 
 
 def test_what_is_not_marked_as_html_is_escaped() -> None:
