@@ -5,6 +5,9 @@
 It answers on 127.0.0.1 only, from the bundle alone; it is no stage of the pipeline.
 """
 
+import stages.one_thread  # noqa: F401
+
+# isort: split
 import argparse
 import sys
 import threading

@@ -7,6 +7,9 @@
 Needs the bundle folder and nothing else; it is no stage of the pipeline.
 """
 
+import stages.one_thread  # noqa: F401
+
+# isort: split
 import argparse
 import difflib
 import signal
