@@ -3,11 +3,17 @@ PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint peers
+.PHONY: repro plots test lint peers
 
 repro: $(VENV)/installed
 	dvc repro
 	@echo && cat metrics/leaderboard.md
+	@echo && echo 'More in metrics/report.html'
+
+# dvc_plots/index.html, with Vega inside; also in a clone that has not run the pipeline.
+plots: $(VENV)/installed
+	dvc repro plots_template
+	dvc plots show
 
 test: $(VENV)/installed
 	python -m pytest

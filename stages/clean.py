@@ -1,27 +1,60 @@
 """Stage: raw files -> checked, typed ratings and catalogue, and what was dropped and why."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import polars as pl
 
 from stages.common.files import write_json
-from stages.common.params import Range, load_params
+from stages.common.params import Range, check, load_params, read_section
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
-from stages.raw_formats import find_format
+from stages.ids import id_table, numbering, renumber
+from stages.raw_formats import find_files
+from stages.raw_readers import Columns, read_movies, read_ratings
 
-LARGEST_ID = 2**31 - 1
+KEYS = {"users": "user_id", "movies": "movie_id"}
 LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Params:
-    """The scale that ratings must keep to, ends included."""
+    """The scale that ratings must keep to, ends included.
+
+    Where a file has no ratings at all, every row counts as one of `rating_max`.
+    """
 
     rating_min: Annotated[float, Range(-1000, 1000)]
     rating_max: Annotated[float, Range(-1000, 1000)]
+
+
+def load_columns() -> Columns:
+    """`data.columns` of params.yaml, in which a null stands for the usual name."""
+    names = read_section("data.columns")
+    for field, name in names.items() if isinstance(names, Mapping) else ():
+        if name is not None:
+            check(name, str, f"data.columns.{field}")
+    return load_params(Columns, "data.columns")
+
+
+def number_ids(
+    ratings: pl.DataFrame, movies: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, pl.DataFrame | None]]:
+    """Both raw tables with i64 ids, and by key the `numbering` of those that were no numbers.
+
+    Rows without a readable rating do not decide: they may be no ratings at all, such as a header
+    in the middle of a file.
+    """
+    readable = ratings.filter(pl.col("rating").is_not_null())
+    numbers = {
+        "user_id": numbering(readable["user_id"], readable["user_id"].clear()),
+        "movie_id": numbering(readable["movie_id"], movies["movie_id"]),
+    }
+    for key, table in numbers.items():
+        ratings = renumber(ratings, key, table)
+    return ratings, renumber(movies, "movie_id", numbers["movie_id"]), numbers
 
 
 def clean_ratings(
@@ -30,7 +63,7 @@ def clean_ratings(
     """Type and check ratings; drop incomplete rows and exact repeats.
 
     Args:
-        raw: user_id, movie_id, rating, timestamp (seconds or text), in the raw file's order.
+        raw: user_id, movie_id (numbers), rating, timestamp (seconds or text), in the raw order.
         params: The rating scale.
         where: The file's name, for messages.
 
@@ -49,12 +82,10 @@ def clean_ratings(
     scale = f"{params.rating_min:g} to {params.rating_max:g}"
     rating, time = pl.col("rating"), pl.col("timestamp")
     cure = "correct it or set clean.rating_min and clean.rating_max"
-    ids = [pl.col(name).is_between(0, LARGEST_ID) for name in ("user_id", "movie_id")]
     checks = {
         f"a rating outside {scale}; {cure}": ~rating.is_between(
             params.rating_min, params.rating_max
         ),
-        f"an id outside 0 to {LARGEST_ID}; number users and movies anew": ~pl.all_horizontal(ids),
         "a time before 1970 or after 2100; give seconds since 1970": ~time.is_between(
             0, LATEST_TIME
         ),
@@ -72,22 +103,24 @@ def clean_ratings(
     return kept.select(RATINGS.names()).cast(dict(RATINGS)), dropped
 
 
-def clean_catalogue(raw: pl.DataFrame, rated: pl.Series, where: str) -> pl.DataFrame:
-    """One row per movie, sorted; a rated movie without a row gets its id as its title."""
-    known = raw.drop_nulls("movie_id").filter(pl.col("movie_id").is_between(0, LARGEST_ID))
-    if known.height == 0:
-        raise StageError(f"{where}: holds no movies; put the data in")
-    known = known.unique("movie_id", keep="first", maintain_order=True)
+def clean_catalogue(
+    raw: pl.DataFrame, rated: pl.Series, originals: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """One row per movie, sorted; where there is no title, the id stands for it.
+
+    Args:
+        raw: movie_id (numbers), title, year, genres.
+        rated: Ids of movies that must have a row.
+        originals: `numbering` of the movies, if their ids were no numbers.
+    """
+    known = raw.drop_nulls("movie_id").unique("movie_id", keep="first", maintain_order=True)
     table = known.cast(dict(CATALOGUE))
     missing = pl.DataFrame({"movie_id": rated.unique()}).join(table, on="movie_id", how="anti")
-    return (
-        pl.concat([table, missing], how="diagonal")
-        .with_columns(
-            pl.col("title").fill_null(pl.format("movie {}", "movie_id")),
-            pl.col("genres").fill_null([]),
-        )
-        .sort("movie_id")
-    )
+    table = pl.concat([table, missing], how="diagonal").sort("movie_id")
+    name = pl.format("movie {}", "movie_id")
+    if originals is not None:
+        name = id_table("movie_id", table["movie_id"], originals)["original"]
+    return table.with_columns(pl.col("title").fill_null(name), pl.col("genres").fill_null([]))
 
 
 def statistics(
@@ -111,18 +144,32 @@ def statistics(
     }
 
 
-def main(raw: Path, ratings: Path, catalogue: Path, metrics: Path) -> str:
-    """Read whatever format lies in `raw`."""
+def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) -> str:
+    """Read whatever format lies in `raw`; write the tables, and the original id of every number."""
     params = load_params(Params, "clean")
-    known, ratings_name, movies_name = find_format([p.name for p in raw.iterdir()], str(raw))
-    source = str(raw / ratings_name)
-    table, dropped = clean_ratings(known.read_ratings(raw / ratings_name), params, source)
-    movies = known.read_movies(raw / movies_name)
-    movies = clean_catalogue(movies, table["movie_id"], str(raw / movies_name))
+    columns = load_columns()
+    files = find_files([p.name for p in raw.iterdir()], str(raw))
+    rated = read_ratings(raw, files, columns)
+    implicit = "rating" not in rated.columns
+    if implicit:
+        rated = rated.with_columns(rating=pl.lit(params.rating_max))
+    rated, movies, numbers = number_ids(rated, read_movies(raw, files, columns))
+    table, dropped = clean_ratings(rated, params, str(raw / files.ratings))
+    if files.movies and not movies["movie_id"].is_in(rated["movie_id"].implode()).any():
+        raise StageError(f"{raw / files.movies}: has no rated movie; correct its ids")
+    movies = clean_catalogue(movies, table["movie_id"], numbers["movie_id"])
+    used = {"user_id": table["user_id"], "movie_id": movies["movie_id"]}
+    for name, key in KEYS.items():
+        named = id_table(key, used[key], numbers[key])
+        write_table(named, ids / f"{name}.parquet", named.schema)
     write_table(table, ratings, RATINGS)
     write_table(movies, catalogue, CATALOGUE)
     write_json(statistics(table, movies, dropped), metrics)
-    return f"{table.height:,} ratings of {movies.height:,} movies, dropped {dropped}"
+    notes = [f"{name} are numbered anew" for name, key in KEYS.items() if numbers[key] is not None]
+    notes += ["no ratings, so every row is a liking"] if implicit else []
+    notes += [] if files.movies else ["no movies file"]
+    told = f"{table.height:,} ratings of {movies.height:,} movies, dropped {dropped}"
+    return "; ".join([told, *notes])
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ from stages.common.tables import CATALOGUE, read_table, write_table
 def genre_columns(catalogue: pl.DataFrame) -> pl.DataFrame:
     """CATALOGUE -> movie_id and one u8 column `genre_<name>` per genre, names sorted.
 
-    A movie without genres has a row of zeros.
+    A movie without genres has a row of zeros. Where no movie has any, the only column is
+    `genre_none`, all zeros: a table without columns would have no rows for the stages after.
     """
     names = catalogue["genres"].explode().drop_nulls().unique().sort().to_list()
+    if not names:
+        return catalogue.select("movie_id", genre_none=pl.lit(0, pl.UInt8))
     flags = [pl.col("genres").list.contains(n).cast(pl.UInt8).alias(f"genre_{n}") for n in names]
     return catalogue.select("movie_id", *flags)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 
+from stages.bootstrap import paired_intervals
 from stages.common.files import write_csv, write_json
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage, whole_file
@@ -40,25 +41,6 @@ class Params:
     systems: list[str]
     retrievers: list[str]
     resamples: Annotated[int, Range(10, 1_000_000)]
-
-
-def paired_intervals(
-    differences: np.ndarray, resamples: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile-bootstrap intervals of the means of [users, n] differences (Efron 1979).
-
-    Both systems of a column are measured on the same users, so users are drawn, not values.
-
-    Returns:
-        [n] lower and [n] upper ends.
-    """
-    users = len(differences)
-    means = np.empty((resamples, differences.shape[1]))
-    for sample in means:
-        times_drawn = np.bincount(rng.integers(0, users, users), minlength=users)
-        sample[:] = times_drawn @ differences / users
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return low, high
 
 
 def intervals(

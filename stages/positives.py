@@ -4,18 +4,25 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import polars as pl
 
-from stages.common.params import Range, load_params
+from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, RATINGS, read_table, write_table
+from stages.hashing import mix
 
 
 @dataclasses.dataclass(frozen=True)
 class Params:
-    """`min_rating`: stars from which a rating is a liking, itself included."""
+    """`min_rating`: stars from which a rating is a liking, itself included.
+
+    `sample_users`: share of the users that is kept, 1 = all. Which they are is told by a hash of
+    seed and user id, so a larger share holds the users of a smaller one.
+    """
 
     min_rating: Annotated[float, Range(-1000, 1000)]
+    sample_users: Annotated[float, Range(0.0001, 1)]
 
 
 def keep_positives(ratings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
@@ -31,6 +38,14 @@ def keep_positives(ratings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
     return liked.select(POSITIVES.names()).sort("user_id", "timestamp", "row")
 
 
+def sample(positives: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """The POSITIVES of about a `share` of the users, all of each or none."""
+    users = positives["user_id"].to_numpy()
+    # 53 bits, so that no quotient is rounded up to 1.
+    place = (mix(users, np.zeros_like(users), seed) >> np.uint64(11)) / 2.0**53
+    return positives.filter(pl.Series(place < share))
+
+
 def main(ratings: Path, positives: Path) -> str:
     """Read RATINGS, write POSITIVES."""
     params = load_params(Params, "positives")
@@ -40,6 +55,9 @@ def main(ratings: Path, positives: Path) -> str:
         raise StageError(
             f"positives.min_rating: no rating reaches {params.min_rating:g}; set it lower"
         )
+    liked = sample(liked, params.sample_users, read_seed())
+    if liked.height == 0:
+        raise StageError("positives.sample_users: leaves no user; set it higher")
     write_table(liked, positives, POSITIVES)
     return f"{table.height:,} ratings -> {liked.height:,} likings"
 

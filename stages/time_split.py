@@ -4,13 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import polars as pl
 
 from stages.common.files import write_json
-from stages.common.params import Range, load_params, read_seed
+from stages.common.params import Range, load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
+from stages.hashing import mix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +33,6 @@ class Params:
     val_share: Annotated[float, Range(0.001, 0.5)]
     test_share: Annotated[float, Range(0.001, 0.5)]
     targets: Literal["first", "last", "all"]
-
-
-def mix(users: np.ndarray, movies: np.ndarray, seed: int) -> np.ndarray:
-    """A fixed hash of pairs, uint64: the finaliser of SplitMix64 (Steele et al. 2014)."""
-    pair = (users.astype(np.uint64) << np.uint64(32)) | movies.astype(np.uint64)
-    with np.errstate(over="ignore"):
-        z = pair + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def order(positives: pl.DataFrame, ties: str, seed: int) -> pl.DataFrame:
@@ -136,6 +126,7 @@ def main(positives: Path, split: Path, metrics: Path) -> str:
         "users": ordered["user_id"].n_unique(),
         "test_users": test["user_id"].n_unique(),
         "tied_share": test["tied"].mean(),
+        "sample_users": read_value("positives.sample_users", float),
     }
     write_json(figures, metrics)
     held = ", ".join(f"{part.height:,} {name}" for name, part in held_out.items())

@@ -15,6 +15,7 @@ from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
 from stages.folds import FOLDS
+from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
@@ -57,12 +58,24 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
     return validate
 
 
+def watched(validate: Validate, watch: Watch) -> Validate:
+    """`validate`, which tells `watch` what it finds."""
+
+    def both(arrays: Arrays) -> dict[str, float]:
+        figures = validate(arrays)
+        watch(figures)
+        return figures
+
+    return both
+
+
 def train(
     variant: types.ModuleType,
     params: TrainingParams,
     tables: dict[str, pl.DataFrame],
     max_length: int,
     seed: int,
+    watch: Watch = lambda figures: None,
 ) -> tuple[Fitted, dict[str, Arrays]]:
     """Fit on what is known before the early targets, stopped by these; then for each later fold.
 
@@ -74,6 +87,7 @@ def train(
         max_length: How many movies of a history are used, where users like so many on average:
             longer windows would be mostly padding.
         seed: Of all randomness.
+        watch: Is told the early targets' metrics after each epoch.
 
     Returns:
         The first fit, and the arrays by fold.
@@ -88,7 +102,7 @@ def train(
         if not made:
             later = tables["likings"].filter(pl.col("fold") == 1)
             targets = later.join(tables["histories"], on="user_id", how="semi")
-            validate = validator(known, tables["histories"], targets)
+            validate = watched(validator(known, tables["histories"], targets), watch)
             first = latest = fit(model, batches, params, params.epochs, validate)
         elif params.warm_start:
             model.start_from(latest.arrays)
@@ -112,7 +126,9 @@ def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> 
         "genres": read_table(genres),
     }
     # Each retriever has random numbers of its own.
-    first, made = train(variant, params, tables, length, seed ^ zlib.crc32(name.encode()) >> 1)
+    seed ^= zlib.crc32(name.encode()) >> 1
+    with live_view(Path("live") / name, read_value("dvclive", bool)) as watch:
+        first, made = train(variant, params, tables, length, seed, watch)
     for fold, arrays in made.items():
         if not all(np.isfinite(v).all() for v in arrays.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")

@@ -1,15 +1,20 @@
 """Shared fixtures: a tiny MovieLens-like data set written by code, and the pipeline's root."""
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from stages.common.params import YAML
+
 ROOT = Path(__file__).parents[1]
+SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
 GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
 
 
@@ -75,3 +80,72 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_run")
     run_chain(folder)
     return folder
+
+
+def dvc(repo: Path, *arguments: str, ok: bool = True) -> str:
+    done = run(["dvc", *arguments], repo)
+    text = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, text[-3000:]
+    return text
+
+
+def ran(text: str) -> set[str]:
+    """The names of the stages that a `dvc repro` has run."""
+    return set(re.findall(r"Running stage '([^']+)'", text))
+
+
+def commit(repo: Path, message: str) -> None:
+    run(["git", "add", "-A"], repo)
+    done = run(["git", "commit", "-qm", message], repo)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def edit_params(repo: Path, **changes: object) -> None:
+    """Set dotted keys, written with `__` for the dot."""
+    yaml = YAML()
+    params = yaml.load(repo / "params.yaml")
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        block = params
+        for section in sections:
+            block = block[section]
+        block[last] = value
+    yaml.dump(params, repo / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with small models and a user's folder as its source, run once and committed."""
+    folder = tmp_path_factory.mktemp("clone") / "repo"
+    names = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    source = folder.parent / "tiny"
+    source.mkdir()
+    ratings, movies = tiny_tables()
+    ratings.write_csv(source / "ratings.csv")
+    movies.write_csv(source / "movies.csv")
+    changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
+    for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
+        smaller = {k: v for k, v in SMALL.items() if k in block}
+        changes |= {f"retrievers__{name}__{k}": v for k, v in smaller.items()}
+    edit_params(folder, **changes, lightgbm__max_trees=20, lightgbm__min_data_in_leaf=5)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(folder / "metrics", ignore_errors=True)
+    for command in (["git", "init", "-q", "-b", "main"], ["git", "add", "-A"]):
+        run(command, folder)
+    dvc(folder, "repro")
+    commit(folder, "first run")
+    return folder
+
+
+@pytest.fixture
+def repo(finished_run: Path) -> Iterator[Path]:
+    """The finished run, which is put back as it was after the test."""
+    repo = finished_run
+    yield repo
+    run(["git", "checkout", "-q", "-f", "main"], repo)
+    run(["git", "clean", "-qfd"], repo)
+    dvc(repo, "checkout", "-q", "-f")

@@ -4,10 +4,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.clean import Params, clean_catalogue, clean_ratings, statistics
+from stages.clean import Params, clean_catalogue, clean_ratings, number_ids, statistics
 from stages.common.stage import StageError
-from stages.raw_formats import FORMATS, find_format, raw_files
+from stages.raw_formats import find_files, raw_files
+from stages.raw_readers import Columns, read_movies, read_ratings
 
+USUAL = Columns(*[None] * 7)
 SCALE = Params(rating_min=0.5, rating_max=5.0)
 
 
@@ -37,8 +39,6 @@ def test_text_times_are_utc_seconds() -> None:
     [
         ((1, 1, 5.5, 10), "r: data row 1 has a rating outside 0.5 to 5; correct it"),
         ((1, 1, -1.0, 10), "r: data row 1 has a rating outside 0.5 to 5; correct it"),
-        ((-1, 1, 5.0, 10), "r: data row 1 has an id outside"),
-        ((1, 2**31, 5.0, 10), "r: data row 1 has an id outside"),
         ((1, 1, 5.0, -5), "r: data row 1 has a time before 1970"),
         ((1, 1, 5.0, 10**12), "r: data row 1 has a time before 1970 or after 2100"),
     ],
@@ -60,7 +60,7 @@ def test_a_rated_movie_without_a_row_is_kept() -> None:
         {"movie_id": [1], "title": ["A (1999)"], "year": [1999], "genres": [["Drama"]]},
         schema_overrides={"movie_id": pl.Int64, "year": pl.Int16},
     )
-    table = clean_catalogue(known, pl.Series([1, 7], dtype=pl.Int32), "m")
+    table = clean_catalogue(known, pl.Series([1, 7], dtype=pl.Int32))
     assert table["movie_id"].to_list() == [1, 7]
     assert table["title"].to_list() == ["A (1999)", "movie 7"]
     assert table["genres"].to_list() == [["Drama"], []]
@@ -74,7 +74,6 @@ def test_statistics_count_by_hand() -> None:
             {"movie_id": pl.Int64, "year": pl.Int16, "genres": pl.List(pl.String)}
         ),
         table["movie_id"],
-        "m",
     )
     figures = statistics(table, movies, dropped)
     # 3 ratings of 2 users and 2 rated movies: 3 / 4.
@@ -92,6 +91,13 @@ RATINGS = {
     "x.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
     "1\t10\t4\t100\n2\t20\t3.5\t200\n",
 }
+MOVIES_NAMES = {
+    "ratings.csv": "movies.csv",
+    "rating.csv": "movie.csv",
+    "ratings.dat": "movies.dat",
+    "u.data": "u.item",
+    "x.inter": "x.item",
+}
 U_ITEM = "{}|{}|01-Jan-1995||http://x|{}\n"
 MOVIES = {
     "ratings.csv": 'movieId,title,genres\n10,"Été, L\' (1995)",Comedy|Drama\n'
@@ -106,21 +112,27 @@ MOVIES = {
 }
 
 
+def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """RATINGS and CATALOGUE of the files in `folder`."""
+    files = find_files([p.name for p in folder.iterdir()], "f")
+    raw = number_ids(read_ratings(folder, files, USUAL), read_movies(folder, files, USUAL))
+    table, _ = clean_ratings(raw[0], SCALE, "r")
+    return table, clean_catalogue(raw[1], table["movie_id"])
+
+
 @pytest.mark.parametrize("ratings_name", RATINGS)
 def test_every_text_format_gives_the_same_tables(ratings_name: str, tmp_path: Path) -> None:
     latin = ratings_name in ("ratings.dat", "u.data")
-    known = next(f for f in FORMATS if f.find([ratings_name]))
-    movies_name = known.movies.replace("*", "x")
     (tmp_path / ratings_name).write_text(RATINGS[ratings_name])
     text = MOVIES[ratings_name]
-    (tmp_path / movies_name).write_text(text, encoding="latin-1" if latin else "utf-8")
-    found, first, second = find_format([ratings_name, movies_name], "f")
-    table, _ = clean_ratings(found.read_ratings(tmp_path / first), SCALE, "r")
+    path = tmp_path / MOVIES_NAMES[ratings_name]
+    path.write_text(text, encoding="latin-1" if latin else "utf-8")
+    assert raw_files([ratings_name, path.name, "other.csv"], "f") == [ratings_name, path.name]
+    table, movies = read(tmp_path)
     assert table.select("user_id", "movie_id", "rating", "timestamp").rows() == [
         (1, 10, 4.0, 100),
         (2, 20, 3.5, 200),
     ]
-    movies = clean_catalogue(found.read_movies(tmp_path / second), table["movie_id"], "m")
     assert movies.rows() == [(10, "Été, L' (1995)", 1995, ["Comedy", "Drama"]), (20, "B", None, [])]
 
 
@@ -131,25 +143,24 @@ def test_parquet_gives_the_same_tables(tmp_path: Path) -> None:
     pl.DataFrame({"movieId": [10], "title": ["A (1995)"], "genres": ["Comedy"]}).write_parquet(
         tmp_path / "movies.parquet"
     )
-    found, first, second = find_format({p.name for p in tmp_path.iterdir()}, "f")
-    assert found.read_ratings(tmp_path / first).row(0) == (1, 10, 4.0, 100)
-    assert found.read_movies(tmp_path / second).row(0) == (10, "A (1995)", 1995, ["Comedy"])
+    table, movies = read(tmp_path)
+    assert table.row(0) == (1, 10, 4.0, 100, 0)
+    assert movies.row(0) == (10, "A (1995)", 1995, ["Comedy"])
 
 
 def test_a_folder_without_a_known_format_says_what_to_put_in() -> None:
     with pytest.raises(StageError, match=r"f: holds no ratings file of a known name; put in rat"):
         raw_files(["a.txt"], "f")
-    with pytest.raises(StageError, match=r"f/movies\.csv: not found beside ratings.csv; add it"):
-        raw_files(["ratings.csv"], "f")
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("userId,movieId,timestamp\n1,1,1\n")
     with pytest.raises(StageError, match=r"ratings.csv: column 'rating' is missing among userId"):
-        FORMATS[0].read_ratings(tmp_path / "ratings.csv")
+        read(tmp_path)
 
 
-def test_an_empty_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "ratings.csv").write_text("")
-    with pytest.raises(StageError, match=r"ratings.csv: is empty"):
-        FORMATS[0].read_ratings(tmp_path / "ratings.csv")
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.dat", "x.inter"])
+def test_an_empty_file_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(StageError, match=rf"{name}: is empty"):
+        read(tmp_path)

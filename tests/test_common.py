@@ -134,10 +134,10 @@ def test_a_folder_is_copied_whole_or_not_at_all(workspace: Path, tiny_movielens:
     assert done.returncode == 0, done.stderr
     raw = workspace / "data" / "raw"
     assert sorted(p.name for p in raw.iterdir()) == ["movies.csv", "ratings.csv"]
-    (tiny_movielens / "movies.csv").unlink()
+    (tiny_movielens / "ratings.csv").unlink()
     done = stage(workspace, "stages.download", "--source", str(tiny_movielens), *paths)
     assert done.returncode == 1
-    assert f"{tiny_movielens}/movies.csv: not found beside ratings.csv; add it" in done.stderr
+    assert f"{tiny_movielens}: holds no ratings file of a known name; put in" in done.stderr
     assert sorted(p.name for p in raw.iterdir()) == ["movies.csv", "ratings.csv"]
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stages.bootstrap import paired_intervals
 from stages.common.tables import RECOMMENDATIONS, TEST
 from stages.evaluate import bounds, coverage, means, rank_targets, slices
-from stages.leaderboard import intervals, paired_intervals
+from stages.leaderboard import intervals
 from stages.metrics import target_ranks, user_metrics
 
 

@@ -9,85 +9,15 @@ import polars as pl
 import pytest
 
 from stages.common.params import YAML
-from tests.conftest import ROOT, run
+from tests.browser import chromium
+from tests.conftest import commit, dvc, edit_params, ran, run, tiny_tables
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
-
-
-def dvc(repo: Path, *arguments: str, ok: bool = True) -> str:
-    done = run(["dvc", *arguments], repo)
-    text = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, text[-3000:]
-    return text
-
-
-def ran(text: str) -> set[str]:
-    """The names of the stages that a `dvc repro` has run."""
-    return set(re.findall(r"Running stage '([^']+)'", text))
-
-
-def commit(repo: Path, message: str) -> None:
-    run(["git", "add", "-A"], repo)
-    done = run(["git", "commit", "-qm", message], repo)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def edit_params(repo: Path, **changes: object) -> None:
-    """Set dotted keys, written with `__` for the dot."""
-    yaml = YAML()
-    params = yaml.load(repo / "params.yaml")
-    for key, value in changes.items():
-        *sections, last = key.split("__")
-        block = params
-        for section in sections:
-            block = block[section]
-        block[last] = value
-    yaml.dump(params, repo / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with small models and a user's folder as its source, run once and committed."""
-    from tests.conftest import tiny_tables
-
-    folder = tmp_path_factory.mktemp("clone") / "repo"
-    names = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout
-    for name in names.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    source = folder.parent / "tiny"
-    source.mkdir()
-    ratings, movies = tiny_tables()
-    ratings.write_csv(source / "ratings.csv")
-    movies.write_csv(source / "movies.csv")
-    changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
-    for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
-        smaller = {k: v for k, v in SMALL.items() if k in block}
-        changes |= {f"retrievers__{name}__{k}": v for k, v in smaller.items()}
-    edit_params(folder, **changes, lightgbm__max_trees=20, lightgbm__min_data_in_leaf=5)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    shutil.rmtree(folder / "metrics", ignore_errors=True)
-    for command in (["git", "init", "-q", "-b", "main"], ["git", "add", "-A"]):
-        run(command, folder)
-    dvc(folder, "repro")
-    commit(folder, "first run")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def restored(repo: Path):
-    yield
-    run(["git", "checkout", "-q", "-f", "main"], repo)
-    run(["git", "clean", "-qfd"], repo)
-    dvc(repo, "checkout", "-q", "-f")
-
-
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
-    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard", "export"),
+    *("evaluate@genre", "fusion", "evaluate@fusion", "leaderboard", "plot_tables", "report"),
+    "export",
     *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
     *("evaluate@ranker_history", "evaluate@ranker_hit"),
 }
@@ -124,7 +54,10 @@ def test_changed_cutoffs_train_nothing(repo: Path) -> None:
     edit_params(repo, evaluate__cutoffs=[1, 5, 10, 20, 50, 200])
     stages = ran(dvc(repo, "repro"))
     systems = YAML().load(repo / "params.yaml")["leaderboard"]["systems"]
-    assert stages == {*(f"evaluate@{s}" for s in systems), "leaderboard"}
+    assert stages == {
+        *(f"evaluate@{s}" for s in systems),
+        *("leaderboard", "plot_tables", "report"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -198,6 +131,28 @@ def test_metrics_diff_between_branches_names_what_changed(repo: Path) -> None:
     assert re.search(r"\| metrics/leaderboard\.json +\| item_knn\.ndcg@10 +\| 0\.\d+", text), text
 
 
+def test_plots_and_the_report_open_offline(repo: Path, tmp_path: Path) -> None:
+    run(["git", "checkout", "-q", "-b", "flat"], repo)
+    edit_params(repo, item_knn__neighbours=3)
+    dvc(repo, "repro")
+    commit(repo, "fewer neighbours")
+    drawn = "document.querySelectorAll('.vega-embed .chart-wrapper > svg').length"
+    wait = f"new Promise(done => setInterval(() => {{ if ({drawn} >= 10) done({drawn}) }}, 50))"
+    with chromium(tmp_path) as page:
+        for command in (["show"], ["diff", "main"]):
+            text = dvc(repo, "plots", *command)
+            assert "ERROR" not in text, text
+            page.open(repo / "dvc_plots" / "index.html")
+            assert page.value(wait) == 10
+            assert page.outside() == []
+            assert page.errors == []
+        assert "main" in page.value("document.body.innerText")
+        page.open(repo / "metrics" / "report.html")
+        assert page.requests == [(repo / "metrics" / "report.html").as_uri()]
+        assert page.errors == []
+        assert "Film, No. " in page.value("document.body.innerText")
+
+
 def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -> None:
     dvc(repo, "exp", "run", "-n", "here", "-S", "retrievers.history.epochs=1")
     dvc(repo, "exp", "run", "-n", "aside", "--temp", "-S", "ease.regularisation=50")
@@ -209,8 +164,6 @@ def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -
 
 
 def test_another_folder_can_be_tried_as_an_experiment(repo: Path) -> None:
-    from tests.conftest import tiny_tables
-
     other = repo.parent / "other"
     other.mkdir()
     ratings, movies = tiny_tables(users=70)

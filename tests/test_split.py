@@ -4,9 +4,10 @@ import pytest
 
 from stages.common.tables import POSITIVES, RATINGS, SPLIT
 from stages.dislikes import known_dislikes
+from stages.hashing import mix
 from stages.histories import last_histories, train_histories
-from stages.positives import keep_positives
-from stages.time_split import global_split, leave_one_out, mix, order
+from stages.positives import keep_positives, sample
+from stages.time_split import global_split, leave_one_out, order
 
 
 def positives(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
@@ -26,6 +27,18 @@ def test_the_latest_rating_of_a_movie_counts() -> None:
     ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
     # Movie 1 was disliked later; movie 2 was rated twice in a second, the last row counts.
     assert keep_positives(ratings, 4.0)["movie_id"].to_list() == [2]
+
+
+def test_a_sample_keeps_whole_users_whatever_the_order_of_rows() -> None:
+    table = positives([(user, movie, movie) for user in range(2000) for movie in range(3)])
+    some = sample(table, 0.1, 42)
+    assert 150 < some["user_id"].n_unique() < 250
+    assert some.group_by("user_id").len()["len"].unique().to_list() == [3]
+    backwards = sample(table.reverse(), 0.1, 42)
+    assert backwards.reverse().equals(some)
+    assert set(some["user_id"]) < set(sample(table, 0.3, 42)["user_id"])
+    assert set(some["user_id"]) != set(sample(table, 0.1, 43)["user_id"])
+    assert sample(table, 1.0, 42).equals(table)
 
 
 def test_ties_are_in_file_order_or_hashed_whatever_the_file_order() -> None:

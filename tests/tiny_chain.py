@@ -130,7 +130,8 @@ def run_chain(folder: Path) -> None:
         "popularity",
     )
     with contextlib.chdir(folder):
-        clean.main(DATA / "raw", DATA / "ratings.parquet", catalogue, Path("data.json"))
+        ids, figures = DATA / "ids", Path("data.json")
+        clean.main(DATA / "raw", DATA / "ratings.parquet", catalogue, ids, figures)
         positives.main(DATA / "ratings.parquet", DATA / "positives.parquet")
         time_split.main(DATA / "positives.parquet", SPLIT, Path("split.json"))
         histories.main(*PARTS, BEFORE)

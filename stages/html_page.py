@@ -1,0 +1,117 @@
+"""HTML in which everything is escaped that is not marked as HTML, and the report's look."""
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+
+class Html(str):
+    """Text that is HTML already. Only this module and the charts make it."""
+
+
+class Section(NamedTuple):
+    """A section of a page; `anchor` is its id."""
+
+    anchor: str
+    title: str
+    body: Html
+
+
+def as_html(value: Any) -> Html:
+    """`value` as HTML: titles and names of a data set can say anything, so they are escaped."""
+    return value if isinstance(value, Html) else Html(escape(str(value)))
+
+
+def element(tag: str, *children: Any, **attributes: str) -> Html:
+    """`<tag ...>children</tag>`; attributes are named `class_` and `aria_label`."""
+    named = "".join(
+        f' {k.rstrip("_").replace("_", "-")}="{escape(v)}"' for k, v in attributes.items()
+    )
+    return Html(f"<{tag}{named}>{''.join(map(as_html, children))}</{tag}>")
+
+
+def paragraph(*children: Any) -> Html:
+    """A paragraph."""
+    return element("p", *children)
+
+
+def table(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[int] = ()
+) -> Html:
+    """A table that scrolls sideways in a narrow window; `numbers` are columns set to the right.
+
+    `title` is what a screen reader calls it.
+    """
+    kind = ["number" if i in numbers else "text" for i in range(len(head))]
+    names = [element("th", name, scope="col", class_=kind[i]) for i, name in enumerate(head)]
+    body = [
+        element("tr", *(element("td", cell, class_=kind[i]) for i, cell in enumerate(row)))
+        for row in rows
+    ]
+    whole = element("table", element("thead", element("tr", *names)), element("tbody", *body))
+    return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=title)
+
+
+def figure(svg: str, caption: str) -> Html:
+    """A chart above its caption."""
+    return element("figure", Html(svg), element("figcaption", caption), tabindex="0")
+
+
+def section(title: str, *children: Any) -> Section:
+    """A section and what a link to it needs."""
+    anchor = re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
+    return Section(anchor, title, element("section", element("h2", title), *children, id=anchor))
+
+
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """A whole document. Its policy lets it load nothing and run nothing."""
+    links = [element("a", part.title, href=f"#{part.anchor}") for part in sections]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{escape(title)}</h1><p>{escape(lead)}</p>{element('nav', *links)}</header>\n"
+        "<main>\n" + "\n".join(part.body for part in sections) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2530; --page: #fff; --faint: #5d6875;
+  --line: #dde2e8; --card: #f4f6f9; --accent: #1f5fbf; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e7ec; --page: #14181d; --faint: #9aa5b1;
+  --line: #323b46; --card: #1e242b; --accent: #7fb2ff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 70rem; color: var(--ink);
+  background: var(--page); font: 16px/1.5 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.8rem; }
+h2 { margin: 3rem 0 .6rem; font-size: 1.3rem; border-bottom: 1px solid var(--line); }
+h3 { margin: 2rem 0 .4rem; font-size: 1.05rem; }
+p { margin: .5rem 0; max-width: 46rem; }
+a { color: var(--accent); }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }
+small, figcaption, header p { color: var(--faint); }
+small { display: block; }
+figure { margin: 1.2rem 0 2rem; overflow-x: auto; }
+figcaption { max-width: 46rem; font-size: .9rem; position: sticky; left: 0; }
+svg { display: block; width: 100%; height: auto; overflow: visible; min-width: 36rem; }
+svg.dag rect { fill: var(--card); stroke: var(--faint); }
+svg.dag text { fill: var(--ink); font: 12px system-ui, sans-serif; text-anchor: middle; }
+svg.dag path { fill: none; stroke: var(--faint); }
+.wide { overflow-x: auto; margin: .8rem 0; }
+.beside { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
+table { border-collapse: collapse; font-size: .9rem; }
+th, td { padding: .3rem .55rem; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
+th { background: var(--card); }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.best { font-weight: 700; }
+.real { color: var(--accent); font-weight: 600; }
+code { font-size: .85em; overflow-wrap: anywhere; }
+details { margin: .4rem 0; }
+summary { cursor: pointer; }
+@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.4rem; } }
+"""

@@ -1,0 +1,168 @@
+"""docs/sharing.md: a run goes through a remote to another clone, branches merge, CI computes."""
+
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.common.params import YAML
+from tests.conftest import commit, dvc, edit_params, ran, run
+
+pytestmark = pytest.mark.slow
+
+NEEDED = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a local server that speaks S3 and has a bucket `movies`."""
+    if NEEDED:
+        pytest.skip(f"{', '.join(NEEDED)} missing: pip install -r tests/requirements.txt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            assert server.poll() is None, (tmp_path / "server.log").read_text()
+            try:
+                request = urllib.request.Request(f"{address}/movies", method="PUT")
+                urllib.request.urlopen(request, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def add_remote(repo: Path, url: str, **options: str) -> None:
+    dvc(repo, "remote", "add", "--default", "store", url)
+    for name, value in options.items():
+        dvc(repo, "remote", "modify", "store", name, value)
+    commit(repo, "A remote for data")
+
+
+def clone_of(repo: Path, folder: Path) -> Path:
+    """A clone with nothing of DVC's cache or data."""
+    done = run(["git", "clone", "-q", str(repo), str(folder)], folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / ".dvc" / "cache").exists()
+    assert not (folder / "data" / "ratings.parquet").exists()
+    return folder
+
+
+@pytest.fixture
+def shared(repo: Path, tmp_path: Path) -> Iterator[Path]:
+    """The finished run on a branch with a folder as its remote, pushed."""
+    run(["git", "checkout", "-q", "-b", "shared"], repo)
+    add_remote(repo, str(tmp_path / "store"))
+    dvc(repo, "push")
+    yield repo
+    run(["git", "checkout", "-q", "-f", "main"], repo)
+    run(["git", "branch", "-qD", "shared"], repo)
+
+
+def check_pulled(clone: Path, repo: Path) -> None:
+    """A pulled clone is the finished run; nothing is computed."""
+    assert json.loads((clone / "metrics" / "leaderboard.json").read_text())
+    dvc(clone, "pull")
+    assert "up to date" in dvc(clone, "status")
+    assert ran(dvc(clone, "repro")) == set()
+    model = Path("data", "models", "history", "test.npz")
+    assert (clone / model).read_bytes() == (repo / model).read_bytes()
+    assert run(["git", "status", "--porcelain"], clone).stdout == ""
+    done = run([sys.executable, "-m", "stages.recommend", "--user", "42"], clone)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_carries_a_run_to_another_clone(shared: Path, tmp_path: Path) -> None:
+    check_pulled(clone_of(shared, tmp_path / "mate"), shared)
+
+
+def test_a_bucket_carries_a_run_to_another_clone(repo: Path, bucket: str, tmp_path: Path) -> None:
+    run(["git", "checkout", "-q", "-b", "bucket"], repo)
+    add_remote(repo, "s3://movies/store", endpointurl=bucket)
+    assert "pushed" in dvc(repo, "push")
+    check_pulled(clone_of(repo, tmp_path / "mate"), repo)
+
+
+def test_ci_fetches_and_runs_only_what_is_stale(shared: Path, tmp_path: Path) -> None:
+    clone = clone_of(shared, tmp_path / "ci")
+    source = Path(YAML().load(shared / "params.yaml")["data"]["source"])
+    away = source.rename(source.with_name("away"))  # as on a machine that is not the user's
+    try:
+        arguments = ("repro", "--pull", "--allow-missing")
+        assert ran(dvc(clone, *arguments)) == set()
+        assert run(["git", "diff", "--exit-code", "dvc.lock", "metrics"], clone).returncode == 0
+        assert not (clone / "data" / "models").exists()
+        edit_params(clone, rankers__basic__negatives=3)
+        chain = {f"{stage}@basic" for stage in ("ranker_data", "train_ranker", "rerank")}
+        assert ran(dvc(clone, *arguments)) >= chain - {"rerank@basic"}
+        assert ran(dvc(clone, *arguments)) == set()
+        assert not (clone / "data" / "raw").exists()
+        assert not (clone / "data" / "index").exists()
+        # Whoever forgot `dvc repro` is found by the lock that has changed.
+        assert run(["git", "diff", "--exit-code", "dvc.lock"], clone).returncode == 1
+    finally:
+        away.rename(source)
+
+
+def test_an_experiment_travels_with_its_data(shared: Path, tmp_path: Path) -> None:
+    origin = tmp_path / "origin.git"
+    run(["git", "clone", "-q", "--bare", str(shared), str(origin)], tmp_path)
+    run(["git", "remote", "add", "origin", str(origin)], shared)
+    try:
+        dvc(shared, "exp", "run", "-n", "travels", "-S", "rankers.basic.negatives=4")
+        dvc(shared, "exp", "push", "origin", "travels")
+    finally:
+        run(["git", "remote", "remove", "origin"], shared)
+    clone = clone_of(origin, tmp_path / "mate")
+    dvc(clone, "exp", "pull", "origin", "travels")
+    dvc(clone, "pull")
+    dvc(clone, "exp", "apply", "travels")
+    assert YAML().load(clone / "params.yaml")["rankers"]["basic"]["negatives"] == 4
+    board = Path("metrics", "leaderboard.json")
+    assert (clone / board).read_bytes() == (shared / board).read_bytes()
+    assert ran(dvc(clone, "repro")) == set()
+
+
+def test_a_merge_keeps_ours_and_computes_the_rest(repo: Path) -> None:
+    def row(system: str) -> dict[str, float]:
+        return json.loads((repo / "metrics" / "leaderboard.json").read_text())[system]
+
+    run(["git", "checkout", "-q", "-b", "theirs"], repo)
+    edit_params(repo, fusion__k=1)
+    dvc(repo, "repro")
+    commit(repo, "fusion by first places")
+    fusion = row("fusion")
+    run(["git", "checkout", "-q", "-b", "ours", "main"], repo)
+    dvc(repo, "checkout")
+    edit_params(repo, rankers__basic__negatives=2)
+    dvc(repo, "repro")
+    commit(repo, "few negatives")
+    basic = row("ranker_basic")
+    merged = run(["git", "merge", "theirs"], repo)
+    assert merged.returncode == 1
+    for name in ("dvc.lock", "metrics/leaderboard.json"):
+        assert f"Merge conflict in {name}" in merged.stdout
+    run(["git", "checkout", "--ours", "dvc.lock", "metrics"], repo)
+    # What their branch has run is not run again.
+    assert ran(dvc(repo, "repro")) <= {"fusion", "evaluate@fusion", "leaderboard"}
+    commit(repo, "merged")
+    assert "up to date" in dvc(repo, "status")
+    assert (row("fusion"), row("ranker_basic")) == (fusion, basic)
