@@ -14,12 +14,12 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
+from stages.reasons import because
 from stages.recommend import as_text, find_movie, read_users, write_recommendations
 from stages.serving.bundle import SCHEMA, read_bundle, write_bundle
 from stages.serving.chain import NEW_USER, SERVED, Chain
 from stages.towers import serve_movies
-from tests.conftest import ROOT
-from tests.test_repro import edit_params
+from tests.conftest import ROOT, edit_params
 from tests.tiny_chain import export_bundle
 
 ALL = 10_000
@@ -183,6 +183,33 @@ def test_what_a_known_user_also_likes_changes_the_list_and_is_not_recommended(
     assert not second["score"].head(5).equals(first["score"][1:6])
     liked_before = chain.likings_of(np.array([user]))["movie_id"][0]
     assert chain.for_person(user, [liked_before], ALL).equals(first)
+
+
+def test_what_a_known_user_also_likes_counts_as_liked_last(chain: Chain) -> None:
+    user = int(chain.users[3])
+    extra = chain.for_person(user, [], 1)["movie_id"][0]
+    cut = chain.settings.max_length
+    row = chain.histories.filter(pl.col("user_id") == user).with_columns(
+        pl.concat_list("history", pl.lit(extra, pl.Int32)).list.tail(cut),
+        pl.concat_list("timestamps", pl.col("timestamps").list.max()).list.tail(cut),
+        pl.col("history_length") + 1,
+    )
+    seen = chain.likings_of(np.array([user]))
+    more = pl.DataFrame({"user_id": [user], "movie_id": [extra]}, schema=seen.schema)
+    wanted = chain.recommend(row, pl.concat([seen, more]), ALL)
+    assert chain.for_person(user, [extra], ALL).equals(wanted)
+
+
+def test_of_equal_weights_the_newest_liked_movie_is_the_reason(chain: Chain) -> None:
+    even = {
+        name: (place, np.ones_like(weights))
+        for name, (place, weights) in chain.past.similar.items()
+    }
+    ranked = pl.concat(chain.for_users(chain.users[:4], 3))
+    before = chain.histories[:4]
+    reasons = because(chain.past._replace(similar=even), before, ranked)
+    newest = before.select("user_id", newest=pl.col("history").list.last())
+    assert reasons.to_list() == ranked.join(newest, on="user_id")["newest"].to_list()
 
 
 def test_users_without_a_liking_are_named(chain: Chain) -> None:

@@ -30,8 +30,7 @@ from stages.common.files import write_arrays
 from stages.common.params import YAML
 from stages.folds import FOLDS, known_likings
 from stages.towers import TIME_GAPS
-from tests.conftest import ROOT, tiny_tables
-from tests.test_repro import edit_params
+from tests.conftest import ROOT, edit_params, tiny_tables
 
 LENGTH, DIMENSION, BLOCKS, HEADS = 8, 8, 2, 2
 DATA = Path("data")
