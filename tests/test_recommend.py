@@ -14,10 +14,10 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
-from stages.reasons import because
 from stages.recommend import as_text, find_movie, read_users, write_recommendations
 from stages.serving.bundle import SCHEMA, read_bundle, write_bundle
 from stages.serving.chain import NEW_USER, SERVED, Chain
+from stages.serving.reasons import because
 from stages.towers import serve_movies
 from tests.conftest import ROOT, edit_params
 from tests.tiny_chain import export_bundle
