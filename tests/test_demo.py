@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,18 +18,9 @@ from stages.demo import MAX_LIKED, MAX_QUERY, Demo, searchable
 from stages.demo import page as demo_page
 from stages.serving.chain import NEW_USER, Chain
 from stages.serving.local_server import MAX_BODY, Server, policy
+from tests.browser import open_tab
 from tests.conftest import ROOT
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -239,24 +230,11 @@ def test_a_port_in_use_and_a_missing_bundle_are_one_line(server: Server, tiny_ru
 
 
 @pytest.fixture
-def page(server: Server):
-    """The page in headless Chromium, and a list that collects what its console complains of."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}; install Debian's chromium or set CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), headless=True, args=FLAGS
-        )
-        tab = browser.new_page(viewport={"width": 1200, "height": 900})
-        problems: list[str] = []
-        tab.on("console", lambda m: problems.append(m.text) if m.type != "log" else None)
-        tab.on("pageerror", lambda error: problems.append(str(error)))
+def page(server: Server) -> Iterator[Any]:
+    """The page in headless Chromium."""
+    with open_tab() as tab:
         tab.goto(server.url)
-        tab.problems = problems
         yield tab
-        browser.close()
 
 
 def test_a_person_searches_picks_two_and_sees_why(page, chain: Chain) -> None:

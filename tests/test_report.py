@@ -26,7 +26,7 @@ from stages.reporting.dag import STAGES, draw_dag
 from stages.reporting.examples import chain, choose_users, newest_likings
 from stages.reporting.html_page import Html, element, table
 from stages.reporting.parts import board_table, flat
-from tests.browser import chromium
+from tests.browser import open_tab, outside
 from tests.conftest import ROOT
 from tests.test_plots import EVIL, PLOTS, lists, ranks
 
@@ -217,29 +217,27 @@ def test_titles_from_the_data_are_text(page: Path) -> None:
     assert 'src="http' not in text
 
 
-def test_a_browser_shows_the_report_without_any_request(page: Path, tmp_path: Path) -> None:
-    with chromium(tmp_path) as browser:
-        browser.open(page)
-        assert browser.requests == [page.as_uri()]
-        assert browser.errors == []
-        assert browser.value("window.hacked") is None
-        assert browser.value("document.querySelectorAll('figure svg').length") == 12
-        rows = browser.value(
-            "[...document.querySelectorAll('table')[0].rows].map(r => r.innerText)"
-        )
+def test_a_browser_shows_the_report_without_any_request(page: Path) -> None:
+    with open_tab() as tab:
+        tab.goto(page.as_uri())
+        assert tab.asked == [page.as_uri()]
+        assert tab.problems == []
+        assert tab.evaluate("window.hacked") is None
+        assert tab.evaluate("document.querySelectorAll('figure svg').length") == 12
+        rows = tab.evaluate("[...document.querySelectorAll('table')[0].rows].map(r => r.innerText)")
         assert [row.split("\t")[0] for row in rows] == ["system", *SYSTEMS]
-        assert browser.value("document.querySelector('table').checkVisibility()")
+        assert tab.evaluate("document.querySelector('table').checkVisibility()")
         for pixels in (1200, 400):  # wide tables scroll by themselves, the page does not
-            browser.width(pixels)
+            tab.set_viewport_size({"width": pixels, "height": 800})
             box = "document.querySelector('table').getBoundingClientRect()"
-            assert browser.value(f"{box}.height > 200 && {box}.top < innerHeight")
-            assert browser.value("document.documentElement.scrollWidth <= innerWidth")
+            assert tab.evaluate(f"{box}.height > 200 && {box}.top < innerHeight")
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_page_that_asks_for_something_or_fails_is_found(tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error(1); x</script>')
-    with chromium(tmp_path / "profile") as browser:
-        browser.open(bad)
-        assert browser.outside() == ["http://127.0.0.1:9/x.png"]
-        assert len(browser.errors) >= 2
+    with open_tab() as tab:
+        tab.goto(bad.as_uri())
+        assert outside(tab.asked) == ["http://127.0.0.1:9/x.png"]
+        assert len(tab.problems) >= 2

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.common.params import YAML
-from tests.browser import chromium
+from tests.browser import open_tab, outside
 from tests.conftest import commit, dvc, edit_params, ran, run, tiny_tables
 
 pytestmark = pytest.mark.slow
@@ -131,26 +131,28 @@ def test_metrics_diff_between_branches_names_what_changed(repo: Path) -> None:
     assert re.search(r"\| metrics/leaderboard\.json +\| item_knn\.ndcg@10 +\| 0\.\d+", text), text
 
 
-def test_plots_and_the_report_open_offline(repo: Path, tmp_path: Path) -> None:
+def test_plots_and_the_report_open_offline(repo: Path) -> None:
     run(["git", "checkout", "-q", "-b", "flat"], repo)
     edit_params(repo, item_knn__neighbours=3)
     dvc(repo, "repro")
     commit(repo, "fewer neighbours")
     drawn = "document.querySelectorAll('.vega-embed .chart-wrapper > svg').length"
     wait = f"new Promise(done => setInterval(() => {{ if ({drawn} >= 10) done({drawn}) }}, 50))"
-    with chromium(tmp_path) as page:
+    with open_tab() as tab:
         for command in (["show"], ["diff", "main"]):
             text = dvc(repo, "plots", *command)
             assert "ERROR" not in text, text
-            page.open(repo / "dvc_plots" / "index.html")
-            assert page.value(wait) == 10
-            assert page.outside() == []
-            assert page.errors == []
-        assert "main" in page.value("document.body.innerText")
-        page.open(repo / "metrics" / "report.html")
-        assert page.requests == [(repo / "metrics" / "report.html").as_uri()]
-        assert page.errors == []
-        assert "Film, No. " in page.value("document.body.innerText")
+            tab.goto((repo / "dvc_plots" / "index.html").as_uri())
+            assert tab.evaluate(wait) == 10
+            assert outside(tab.asked) == []
+            assert tab.problems == []
+        assert "main" in tab.evaluate("document.body.innerText")
+        tab.asked.clear()
+        report = (repo / "metrics" / "report.html").as_uri()
+        tab.goto(report)
+        assert tab.asked == [report]
+        assert tab.problems == []
+        assert "Film, No. " in tab.evaluate("document.body.innerText")
 
 
 def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -> None:
