@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.recommend import BUNDLE
-from stages.serving import NEW_USER, Chain
+from stages.serving.chain import NEW_USER, Chain
 
 TOP = 10
 

@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 
 from stages.common.stage import StageError
-from stages.local_server import RefusedError, Routes, Server, as_json
 from stages.recommend import BUNDLE
-from stages.serving import NEW_USER, Chain
+from stages.serving.chain import NEW_USER, Chain
+from stages.serving.local_server import RefusedError, Routes, Server, as_json
 
-PAGE = Path(__file__).with_name("demo.html")
+PAGE = Path(__file__).parent / "serving" / "demo.html"
 MAX_LIKED, MAX_QUERY = 50, 100  # movies, characters
 MATCHES, TOP = 12, 20
 SHOWN = ("rank", "movie_id", "title", "genres", "because_id", "because", "found_by")

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from stages.bundle import Bundle, Settings, read_index, write_bundle
 from stages.common.files import read_arrays
 from stages.common.params import read_value
 from stages.common.stage import StageError, run_stage, whole_file
@@ -17,6 +16,7 @@ from stages.common.tables import (
     read_table,
 )
 from stages.folds import FOLDS, known_likings
+from stages.serving.bundle import Bundle, Settings, read_index, write_bundle
 
 NEWEST = FOLDS[-1]  # the fold that knows most is the one to serve
 ITEM_MODELS = ("ease", "item_knn")  # features need both, and so do the reasons

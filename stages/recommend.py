@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from stages.common.stage import StageError, whole_file
-from stages.serving import NEW_USER, SERVED, Chain
+from stages.serving.chain import NEW_USER, SERVED, Chain
 
 BUNDLE = Path("data/bundle")
 COLUMN = "user_id"

@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 
-from stages.charts import CHARTS, draw, importance
 from stages.common.params import read_section, read_value
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, read_table
-from stages.dag import STAGES, draw_dag
-from stages.examples import chain, choose_users, newest_likings
-from stages.html_page import Html, element, figure, page, section
-from stages.report_parts import (
+from stages.reporting.charts import CHARTS, draw, importance
+from stages.reporting.dag import STAGES, draw_dag
+from stages.reporting.examples import chain, choose_users, newest_likings
+from stages.reporting.html_page import Html, element, figure, page, section
+from stages.reporting.parts import (
     TEXTS,
     Board,
     board_table,

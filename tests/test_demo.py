@@ -16,8 +16,8 @@ import pytest
 
 from stages.demo import MAX_LIKED, MAX_QUERY, Demo, searchable
 from stages.demo import page as demo_page
-from stages.local_server import MAX_BODY, Server, policy
-from stages.serving import NEW_USER, Chain
+from stages.serving.chain import NEW_USER, Chain
+from stages.serving.local_server import MAX_BODY, Server, policy
 from tests.conftest import ROOT
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from stages import plot_tables, plots_template
-from stages.charts import CHARTS, Chart, as_inline, draw, fill, without_revisions
 from stages.common.files import write_csv
 from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.common.tables import POPULARITY, RANKS, RECOMMENDATIONS
 from stages.metrics import user_metrics
+from stages.reporting.charts import CHARTS, Chart, as_inline, draw, fill, without_revisions
 from tests.conftest import ROOT
 
 PLOTS = ROOT / "plots"

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.bundle import SCHEMA, read_bundle, write_bundle
 from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
-from stages.reasons import because
 from stages.recommend import as_text, find_movie, read_users, write_recommendations
-from stages.serving import NEW_USER, SERVED, Chain
+from stages.serving.bundle import SCHEMA, read_bundle, write_bundle
+from stages.serving.chain import NEW_USER, SERVED, Chain
+from stages.serving.reasons import because
 from stages.towers import serve_movies
 from tests.conftest import ROOT, edit_params
 from tests.tiny_chain import export_bundle
@@ -104,7 +104,7 @@ def test_batches_and_the_order_of_the_users_change_nothing(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pl.concat(chain.for_users(chain.users, 5))
-    monkeypatch.setattr("stages.serving.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("stages.serving.chain.USERS_AT_ONCE", 7)
     done: list[int] = []
     users = np.concatenate([chain.users[::-1], chain.users[:3]])
     parts = list(chain.for_users(users, 5, done.append))

@@ -21,11 +21,11 @@ from stages.common.tables import (
     RECOMMENDATIONS,
     write_table,
 )
-from stages.dag import STAGES, draw_dag
-from stages.examples import chain, choose_users, newest_likings
-from stages.html_page import Html, element, table
 from stages.leaderboard import COLUMNS
-from stages.report_parts import board_table, flat
+from stages.reporting.dag import STAGES, draw_dag
+from stages.reporting.examples import chain, choose_users, newest_likings
+from stages.reporting.html_page import Html, element, table
+from stages.reporting.parts import board_table, flat
 from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.test_plots import EVIL, PLOTS, lists, ranks

@@ -10,7 +10,6 @@ import faiss
 import numpy as np
 import polars as pl
 
-from stages.bundle import read_boosters, read_bundle
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
@@ -19,8 +18,9 @@ from stages.features import build_features, past, pool_features
 from stages.fusion import merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
-from stages.reasons import because
 from stages.rerank import rerank
+from stages.serving.bundle import read_boosters, read_bundle
+from stages.serving.reasons import because
 from stages.top_k import interactions
 from stages.towers import Weights, movie_vectors, serve_movies, serve_users
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from stages.html_page import Html, element, paragraph, table
 from stages.metrics import COMPARED
+from stages.reporting.html_page import Html, element, paragraph, table
 
 Board = Mapping[str, Mapping[str, float]]  # figures by system
 
@@ -95,7 +95,7 @@ def example(user: int, liked: int, newest: pl.DataFrame, heads: dict[str, pl.Dat
         user: The user's id.
         liked: Number of their likings.
         newest: title, genres of the last of them.
-        heads: Of `stages.examples.chain`.
+        heads: Of `stages.reporting.examples.chain`.
     """
     columns = {"liked last": [movie(*row) for row in newest.iter_rows()]}
     for step, head in heads.items():

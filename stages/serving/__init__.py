@@ -1,0 +1,1 @@
+"""Recommending from the bundle."""
