@@ -27,6 +27,7 @@ from stages.reporting.parts import (
     introduction,
     parameters,
     statistics,
+    timing_table,
 )
 
 SECTIONS = (  # of params.yaml
@@ -36,6 +37,7 @@ SECTIONS = (  # of params.yaml
 )
 SHOWN = 10  # movies of an example's lists
 FEATURES = 20  # of a ranker, the most important
+STAGES_SHOWN = 12  # the longest
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def main(
     catalogue: Path,
     recommendations: Path,
     plots: Path,
+    timings: Path,
     report: Path,
 ) -> str:
     """Read figures, lists and titles, write the page."""
@@ -161,7 +164,7 @@ def main(
             introduction("parameters"),
             *parameters({name: read_section(name) for name in SECTIONS}),
         ],
-        "Timings": [introduction("timings")],
+        "Timings": [introduction("timings"), timing_table(read_csv(timings), STAGES_SHOWN)],
     }
     users = next(iter(board.values()))["users"]
     lead = f"{read_value('data.source', str)}: {len(board)} systems, {users:,} test users"

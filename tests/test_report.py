@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from dvc.repo import Repo
 
+from benchmarks.timings import stage_seconds
 from stages import plot_tables, report
 from stages.common.files import write_csv, write_json
 from stages.common.params import YAML
@@ -25,10 +26,12 @@ from stages.leaderboard import COLUMNS
 from stages.reporting.dag import STAGES, draw_dag
 from stages.reporting.examples import chain, choose_users, newest_likings
 from stages.reporting.html_page import Html, element, table
-from stages.reporting.parts import board_table, flat
+from stages.reporting.parts import board_table, flat, timing_table
 from tests.browser import open_tab, outside
 from tests.conftest import ROOT
 from tests.test_plots import EVIL, PLOTS, lists, ranks
+
+TIMINGS = ROOT / "benchmarks" / "timings.csv"
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 SYSTEMS = PARAMS["leaderboard"]["systems"]
@@ -168,7 +171,7 @@ def make_report() -> Path:
     popular, lists_ = data / "popularity" / "test.parquet", data / "recommendations"
     plot_tables.main(metrics, data / "ranks", lists_, popular, metrics / "plots")
     past, titles = data / "histories" / "test.parquet", data / "movies" / "catalogue.parquet"
-    report.main(metrics, data / "raw", past, titles, lists_, PLOTS, made)
+    report.main(metrics, data / "raw", past, titles, lists_, PLOTS, TIMINGS, made)
     return made.absolute()
 
 
@@ -206,6 +209,23 @@ def test_a_missing_figure_is_named_and_the_page_stays(
     finally:
         gone.write_text(text)
     assert page.read_bytes() == before
+
+
+def test_seconds_come_from_the_log_of_a_run() -> None:
+    log = """Running stage 'a@x':
+> python -m stages.a x
+noise 1.5 s
+a@x: 1,000 rows -> 3, 12.5 s
+
+Running stage 'b':
+error: c: is wrong
+Running stage 'embeddings@id':
+embeddings: 5 movies of 3 numbers, 0.1 s
+"""
+    table = stage_seconds(log)
+    assert table.rows() == [("a@x", 12.5), ("embeddings@id", 0.1)]
+    shown = timing_table(table, 1)
+    assert [part in shown for part in ("a@x", "12.5", "1 others", "12.6")] == [True] * 4
 
 
 def test_titles_from_the_data_are_text(page: Path) -> None:
