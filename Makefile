@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro plots test lint peers
+.PHONY: repro plots test test-all lint peers
 
 repro: $(VENV)/installed
 	dvc repro
@@ -16,6 +16,11 @@ plots: $(VENV)/installed
 	dvc plots show
 
 test: $(VENV)/installed
+	python -m pytest -m "not long"
+
+# Also the recipes of docs/: experiments, sharing through a local S3 server, data of other kinds.
+test-all: $(VENV)/installed
+	python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	python -m pytest
 
 lint: $(VENV)/installed

@@ -13,7 +13,7 @@ import pytest
 from stages.common.params import YAML
 from tests.conftest import ROOT, dvc, ran, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def recipe(start: str) -> list[str]:

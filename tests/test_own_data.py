@@ -274,6 +274,7 @@ BOOK_PARAMS = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("write", "params"), [(books, BOOK_PARAMS), (plays, {})])
 def test_other_data_go_through_the_whole_chain(
     repo: Path, tmp_path: Path, write: Callable[[Path], None], params: dict[str, Any]

@@ -15,7 +15,7 @@ import pytest
 from stages.common.params import YAML
 from tests.conftest import commit, dvc, edit_params, ran, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NEEDED = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
 
