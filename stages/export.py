@@ -49,6 +49,7 @@ def read_settings() -> Settings:
 
 
 def main(
+    ids: Path,
     catalogue: Path,
     genres: Path,
     popularity: Path,
@@ -69,6 +70,8 @@ def main(
     made = Bundle(
         settings,
         {
+            "user_ids": read_table(ids / "users.parquet"),
+            "movie_ids": read_table(ids / "movies.parquet"),
             "catalogue": read_table(catalogue, CATALOGUE),
             "genres": read_table(genres),
             "popularity": read_table(popularity, POPULARITY),

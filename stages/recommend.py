@@ -30,10 +30,17 @@ BUNDLE = Path("data/bundle")
 COLUMN = "user_id"
 
 
-def find_movie(text: str, catalogue: pl.DataFrame) -> int:
-    """The movie id of an id or a title, whole or its only match; the case does not matter."""
-    if text.isdigit() and int(text) in catalogue["movie_id"]:
-        return int(text)
+def find_movie(text: str, catalogue: pl.DataFrame, ids: pl.DataFrame) -> int:
+    """The number of a movie by its id in the raw data, or by its title, whole or its only match.
+
+    Args:
+        text: What a person wrote; the case of a title does not matter.
+        catalogue: CATALOGUE.
+        ids: movie_id and `original`, the id in the raw data.
+    """
+    known = ids.filter(pl.col("original") == text)
+    if known.height:
+        return int(known["movie_id"][0])
     lower = pl.col("title").str.to_lowercase()
     exact = catalogue.filter(lower == text.lower())
     found = (
@@ -48,15 +55,33 @@ def find_movie(text: str, catalogue: pl.DataFrame) -> int:
     raise StageError(f"--liked {text!r}: no such movie; did you mean one of {close}?")
 
 
-def read_users(path: Path) -> np.ndarray:
+def find_users(texts: pl.Series, ids: pl.DataFrame) -> np.ndarray:
+    """The numbers of users by their ids in the raw data.
+
+    Args:
+        texts: What a person wrote.
+        ids: user_id and `original`, the id in the raw data.
+
+    Raises:
+        StageError: Some are unknown.
+    """
+    found = pl.DataFrame({"original": texts}).join(ids, on="original", how="left")
+    missing = found.filter(pl.col("user_id").is_null())["original"].unique(maintain_order=True)
+    if len(missing):
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        names = ", ".join(missing.head(5))
+        raise StageError(f"user {names}{more}: not in the data; give others, or --liked")
+    return found["user_id"].to_numpy()
+
+
+def read_users(path: Path) -> pl.Series:
     """The ids of a csv file with a column user_id, or of a text file with one id a line.
 
     Raises:
-        StageError: The file is missing, holds no id, or something that is none.
+        StageError: The file is missing or holds no id.
     """
     is_csv = path.suffix.lower() == ".csv"
     try:
-        # Texts, so that a value that is no id can be shown.
         table = pl.read_csv(path, has_header=is_csv, infer_schema=False, separator=",")
     except FileNotFoundError:
         raise StageError(f"{path}: not found; give a file of users, or `all`") from None
@@ -69,13 +94,9 @@ def read_users(path: Path) -> np.ndarray:
         raise StageError(f"{path}: has no column {COLUMN}; name it so")
     texts = table[COLUMN if is_csv else table.columns[0]].str.strip_chars().drop_nulls()
     texts = texts.filter(texts != "")
-    ids = texts.cast(pl.Int64, strict=False)
-    if ids.null_count():
-        wrong = texts.filter(ids.is_null())[0]
-        raise StageError(f"{path}: {wrong!r} is no user_id; write whole numbers")
-    if not len(ids):
+    if not len(texts):
         raise StageError(f"{path}: holds no user; write users into it")
-    return ids.to_numpy()
+    return texts
 
 
 def write_recommendations(batches: Iterable[pl.DataFrame], path: Path) -> int:
@@ -93,34 +114,38 @@ def write_recommendations(batches: Iterable[pl.DataFrame], path: Path) -> int:
     return rows
 
 
-def as_text(table: pl.DataFrame) -> str:
-    """The recommendations as lines for people."""
+def as_text(table: pl.DataFrame, ids: pl.DataFrame) -> str:
+    """The recommendations as lines for people; `ids` as in `find_movie`."""
+    originals = dict(ids.select("movie_id", "original").iter_rows())
     rows = [["#", "title", "genres", "score", "because you liked", "found by (rank there)"]]
     columns = ("rank", "movie_id", "title", "genres", "score", "because", "found_by")
     for rank, movie, title, genres, score, because, found in table.select(columns).iter_rows():
-        name = f"{title} [{movie}]"
+        name = f"{title} [{originals[movie]}]"
         why = because or "(popular)"
         rows.append([str(rank), name, "|".join(genres), f"{score:.3f}", why, ", ".join(found)])
     widths = [min(max(len(row[i]) for row in rows), 48) for i in range(5)]
     return "\n".join("  ".join([*(c[:w].ljust(w) for c, w in zip(r, widths)), r[5]]) for r in rows)
 
 
-def print_one(chain: Chain, user: int, titles: list[str], top: int) -> None:
+def print_one(chain: Chain, name: str | None, titles: list[str], top: int) -> None:
     """Print the table for one person."""
-    liked = [find_movie(text, chain.catalogue) for text in titles]
+    liked = [find_movie(text, chain.catalogue, chain.movie_ids) for text in titles]
+    user = NEW_USER if name is None else int(find_users(pl.Series([name]), chain.user_ids)[0])
     started = time.perf_counter()
     table = chain.for_person(user, liked, top)
     spent = (time.perf_counter() - started) * 1000
     likes = ", ".join(chain.catalogue.filter(pl.col("movie_id").is_in(liked))["title"])
-    who = [f"user {user}"] if user != NEW_USER else []
+    who = [f"user {name}"] if name is not None else []
     print(f"For {' who also likes '.join([*who, *([likes] if likes else [])])}:\n")
-    print(as_text(table))
+    print(as_text(table, chain.movie_ids))
     print(f"\n{spent:.0f} ms after loading")
 
 
 def write_many(chain: Chain, source: str, top: int, path: Path) -> None:
     """Write the recommendations of `all` users, or of those of a file."""
-    users = chain.users if source == "all" else np.unique(read_users(Path(source)))
+    users = chain.users
+    if source != "all":
+        users = np.unique(find_users(read_users(Path(source)), chain.user_ids))
     bar = tqdm(total=len(users), unit="user", disable=not sys.stderr.isatty())
     with bar:
         rows = write_recommendations(chain.for_users(users, top, bar.update), path)
@@ -130,14 +155,14 @@ def write_many(chain: Chain, source: str, top: int, path: Path) -> None:
 def parse() -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description="Recommend movies from a bundle.")
-    parser.add_argument("--user", type=int, default=NEW_USER, help="a user_id of the data set")
+    parser.add_argument("--user", help="a user_id of the data set")
     parser.add_argument("--liked", action="append", default=[], help="a title or movie_id")
     parser.add_argument("--users", help="many users: a csv with user_id, a txt of ids, or `all`")
     parser.add_argument("--out", type=Path, help="the parquet file to write for --users")
     parser.add_argument("--top", type=int, default=10, help="how many movies a user gets (10)")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"the folder ({BUNDLE})")
     chosen = parser.parse_args()
-    one = chosen.user != NEW_USER or bool(chosen.liked)
+    one = chosen.user is not None or bool(chosen.liked)
     if one == bool(chosen.users):
         parser.error("give --user, or --liked once or more, or --users")
     if bool(chosen.users) != bool(chosen.out):

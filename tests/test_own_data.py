@@ -314,3 +314,6 @@ def test_other_data_go_through_the_whole_chain(
     done = run([sys.executable, "-m", "stages.recommend", "--liked", known[0]], repo)
     assert done.returncode == 0, done.stderr
     assert f"For {known[0]}:" in done.stdout
+    somebody = users["original"][0]
+    done = run([sys.executable, "-m", "stages.recommend", "--user", somebody], repo)
+    assert f"For user {somebody}:" in done.stdout, done.stderr

@@ -221,7 +221,7 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
 
 def test_recommend_says_what_is_wrong(repo: Path) -> None:
     cases = {
-        ("--user", "999"): "error: user 999: has no liking; give others, or --liked",
+        ("--user", "999"): "error: user 999: not in the data; give others, or --liked",
         ("--liked", "Flim, No. 3 (1982)"): "error: --liked 'Flim, No. 3 (1982)': no such movie;",
         ("--liked", "Film"): "error: --liked 'Film': fits 40 movies; give one of",
     }

@@ -99,6 +99,7 @@ def export_bundle(ranker: str, bundle: Path) -> None:
     """The stage `export`, in the current folder."""
     newest = f"{FOLDS[-1]}.parquet"
     export.main(
+        DATA / "ids",
         MOVIES / "catalogue.parquet",
         MOVIES / "genres.parquet",
         DATA / "popularity" / newest,

@@ -36,6 +36,8 @@ SCHEMA = "schema.json"
 AGAIN = "copy the whole bundle again, or run `dvc repro export`"
 # None: the columns depend on the data.
 TABLES = {
+    "user_ids": pl.Schema({"user_id": pl.Int32, "original": pl.String}),
+    "movie_ids": pl.Schema({"movie_id": pl.Int32, "original": pl.String}),
     "catalogue": CATALOGUE,
     "genres": None,
     "popularity": POPULARITY,

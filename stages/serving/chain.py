@@ -57,6 +57,7 @@ class Chain:
         self.settings = bundle.settings
         tables = bundle.tables
         self.catalogue = tables["catalogue"]
+        self.user_ids, self.movie_ids = tables["user_ids"], tables["movie_ids"]
         self.popularity = tables["popularity"]
         self.likings = tables["likings"].select("user_id", "movie_id")
         self.owners = self.likings["user_id"].to_numpy()
