@@ -155,6 +155,7 @@ def test_plots_and_the_report_open_offline(repo: Path) -> None:
         assert "Film, No. " in tab.evaluate("document.body.innerText")
 
 
+@pytest.mark.long
 def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -> None:
     dvc(repo, "exp", "run", "-n", "here", "-S", "retrievers.history.epochs=1")
     dvc(repo, "exp", "run", "-n", "aside", "--temp", "-S", "ease.regularisation=50")
@@ -165,6 +166,7 @@ def test_experiments_run_here_in_a_temporary_copy_and_in_the_queue(repo: Path) -
     assert {"here", "aside", "later"} <= set(names)
 
 
+@pytest.mark.long
 def test_another_folder_can_be_tried_as_an_experiment(repo: Path) -> None:
     other = repo.parent / "other"
     other.mkdir()
