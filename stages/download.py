@@ -119,8 +119,6 @@ def main(source: Path, sources: Path, raw: Path) -> str:
         temporary.mkdir()
         download(str(source), sources, temporary, raw.with_name("parts"))
         names = sorted(p.name for p in temporary.iterdir())
-        # os.replace cannot put a folder in the place of one that is not empty.
-        shutil.rmtree(raw, ignore_errors=True)
     return f"{source} -> {', '.join(names)}"
 
 

@@ -1,6 +1,5 @@
 """Stage: gather what serving needs, and nothing else, into one folder."""
 
-import shutil
 from pathlib import Path
 
 from stages.common.files import read_arrays
@@ -16,10 +15,10 @@ from stages.common.tables import (
     read_table,
 )
 from stages.folds import FOLDS, known_likings
-from stages.serving.bundle import Bundle, Settings, read_index, write_bundle
+from stages.rerank import booster_texts
+from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
 
 NEWEST = FOLDS[-1]  # the fold that knows most is the one to serve
-ITEM_MODELS = ("ease", "item_knn")  # features need both, and so do the reasons
 POPULAR = "popularity"
 
 
@@ -81,15 +80,11 @@ def main(
         },
         {name: read_arrays(models / name / f"{NEWEST}.npz") for name in systems},
         {name: read_index(index / name / f"{NEWEST}.faiss") for name in towers},
-        [path.read_text(encoding="utf-8") for path in sorted(ranker.glob("*.txt"))],
+        booster_texts(ranker),
     )
-    if not made.boosters:
-        raise StageError(f"{ranker}: holds no booster; run `dvc repro`")
     with whole_file(bundle) as temporary:
         temporary.mkdir()
         write_bundle(made, temporary)
-        # os.replace cannot put a folder in the place of one that is not empty.
-        shutil.rmtree(bundle, ignore_errors=True)
     users = made.tables["histories"].height
     return f"ranker {settings.ranker}, {len(systems)} models -> a bundle for {users:,} users"
 

@@ -1,6 +1,5 @@
 """Stage: the history retriever's user tower as a TensorFlow SavedModel."""
 
-import shutil
 from pathlib import Path
 
 from stages.common.files import read_arrays
@@ -13,8 +12,6 @@ def main(model: Path, savedmodel: Path) -> str:
     arrays = read_arrays(model)
     with whole_file(savedmodel) as temporary:
         save(arrays, temporary)
-        # os.replace cannot put a folder in the place of one that is not empty.
-        shutil.rmtree(savedmodel, ignore_errors=True)
     return f"{len(arrays)} arrays -> the tower of {len(arrays['movie_ids']):,} movies"
 
 

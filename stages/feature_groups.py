@@ -26,8 +26,8 @@ class Past(NamedTuple):
     popularity_rank: np.ndarray  # [movies] float32
     times: np.ndarray  # sorted pair keys of movie number and time of all likings
     dislikes: np.ndarray  # [movies] float32 counts of ratings too low for a liking
-    disliked: np.ndarray  # sorted pair keys of user id and movie number of those ratings
-    disliked_stars: np.ndarray  # [disliked] float32
+    disliked: np.ndarray  # sorted pair keys of user id and movie number of those ratings, then -1
+    disliked_stars: np.ndarray  # [disliked + 1] float32
     vectors: np.ndarray  # [movies, d] unit length, or zeros where the retriever has none
     lengths: np.ndarray  # [movies] of those vectors before; 0 where there is none
     queries: tuple[np.ndarray, np.ndarray]  # the retriever's users: sorted [n] ids, [n, d] vectors
@@ -124,15 +124,14 @@ def popularity(data: Past, batch: Batch) -> Columns:
 def dislikes(data: Past, batch: Batch) -> Columns:
     """Whether the user has rated the candidate low; how often it, and the user, is disappointed."""
     keys = pair_keys(batch.users[:, None], batch.movies)
-    place = np.searchsorted(data.disliked, keys)
-    # One more at the end, for keys beyond the last.
-    known = np.append(data.disliked, -1)[place] == keys
-    stars = np.where(known, np.append(data.disliked_stars, np.float32(0))[place], np.nan)
+    disliked = data.disliked[:-1]
+    place = np.searchsorted(disliked, keys)
+    stars = np.where(data.disliked[place] == keys, data.disliked_stars[place], np.nan)
     liked, low = data.likings[batch.movies], data.dislikes[batch.movies]
     mean = data.likings.sum() / max(data.likings.sum() + data.dislikes.sum(), 1)
     last = np.full_like(batch.users, np.iinfo(np.int32).max)
-    mine = np.searchsorted(data.disliked, pair_keys(batch.users, last), side="right")
-    mine -= np.searchsorted(data.disliked, pair_keys(batch.users, np.zeros_like(last)))
+    mine = np.searchsorted(disliked, pair_keys(batch.users, last), side="right")
+    mine -= np.searchsorted(disliked, pair_keys(batch.users, np.zeros_like(last)))
     share = batch.history_length / (batch.history_length + mine)
     return {
         "own_rating": stars,

@@ -58,8 +58,9 @@ def past(
         popularity["popularity_rank"].to_numpy().astype(np.float32),
         np.sort(pair_keys(numbers, likings["timestamp"].to_numpy())),
         np.bincount(low, minlength=len(ids)).astype(np.float32),
-        pair_keys(dislikes["user_id"].to_numpy(), low),
-        dislikes["rating"].to_numpy(),
+        # One more at the end, for keys beyond the last.
+        np.append(pair_keys(dislikes["user_id"].to_numpy(), low), -1),
+        np.append(dislikes["rating"].to_numpy(), np.float32(0)),
         unit,
         lengths,
         (queries["user_id"].to_numpy(), queries["embedding"].to_numpy()),

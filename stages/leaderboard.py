@@ -1,7 +1,6 @@
 """Stage: all systems side by side, and which differences are larger than chance."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stages.bootstrap import paired_intervals
-from stages.common.files import write_csv, write_json
+from stages.common.files import read_json, write_csv, write_json
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import RANKS, read_table
@@ -93,7 +92,7 @@ def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Pa
             raise StageError(f"leaderboard.systems: {name!r} is missing; add it")
     rows, per_user = {}, {}
     for system in params.systems:
-        figures = json.loads((metrics / f"{system}.json").read_text(encoding="utf-8"))
+        figures = read_json(metrics / f"{system}.json")
         missing = [name for name in COLUMNS if name not in figures]
         if missing:
             raise StageError(f"evaluate.cutoffs: gives no {missing[0]}; add its k")

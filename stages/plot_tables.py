@@ -1,6 +1,5 @@
 """Stage: small tables behind the plots, so that drawing needs no model and no user's list."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from stages.bootstrap import paired_intervals
-from stages.common.files import write_csv
+from stages.common.files import read_json, write_csv
 from stages.common.params import Range, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POPULARITY, RANKS, RECOMMENDATIONS, read_table
@@ -115,7 +114,7 @@ def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, ta
     """Write one CSV per plot to the folder `tables`."""
     systems = read_value("leaderboard.systems", list[str])
     resamples = read_value("leaderboard.resamples", Annotated[int, Range(10, 1_000_000)])
-    board = json.loads((metrics / "leaderboard.json").read_text(encoding="utf-8"))
+    board = read_json(metrics / "leaderboard.json")
     if list(board) != systems:
         raise StageError("metrics/leaderboard.json: has other systems; run `dvc repro`")
     targets = {name: read_table(ranks / f"{name}.parquet", RANKS) for name in systems}

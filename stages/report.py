@@ -4,12 +4,11 @@ The page names movies that users liked, so it is kept by DVC and not by Git, whi
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from stages.common.files import read_json
 from stages.common.params import read_section, read_value
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, read_table
@@ -38,14 +37,6 @@ SECTIONS = (  # of params.yaml
 SHOWN = 10  # movies of an example's lists
 FEATURES = 20  # of a ranker, the most important
 STAGES_SHOWN = 12  # the longest
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file of metrics."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        raise StageError(f"{path}: missing or no JSON; run `dvc repro`") from None
 
 
 def read_csv(path: Path) -> pl.DataFrame:

@@ -11,12 +11,24 @@ from stages.common.stage import StageError, run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 
 
-def read_boosters(model: Path) -> list[lgb.Booster]:
-    """All boosters of a ranker's folder."""
-    paths = sorted(model.glob("*.txt"))
+def booster_texts(folder: Path) -> list[str]:
+    """All boosters of a ranker's folder, as text."""
+    paths = sorted(folder.glob("*.txt"))
     if not paths:
-        raise StageError(f"{model}: holds no booster; run `dvc repro`")
-    return [lgb.Booster(model_str=path.read_text(encoding="utf-8")) for path in paths]
+        raise StageError(f"{folder}: holds no booster; run `dvc repro`")
+    return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def read_boosters(texts: list[str]) -> list[lgb.Booster]:
+    """LightGBM models from their texts.
+
+    Raises:
+        StageError: A text is no model.
+    """
+    try:
+        return [lgb.Booster(model_str=text) for text in texts]
+    except lgb.basic.LightGBMError as error:
+        raise StageError(f"ranker: cannot be read ({error}); delete it and repro") from None
 
 
 def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) -> pl.DataFrame:
@@ -34,7 +46,7 @@ def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) ->
 def main(model: Path, examples: Path, recommendations: Path) -> str:
     """Read the boosters and examples without labels, write RECOMMENDATIONS."""
     threads = read_value("lightgbm.threads", int)
-    ordered = rerank(read_boosters(model), read_table(examples), threads)
+    ordered = rerank(read_boosters(booster_texts(model)), read_table(examples), threads)
     write_table(ordered, recommendations, RECOMMENDATIONS)
     return f"{ordered.height:,} candidates of {ordered['user_id'].n_unique():,} users"
 

@@ -184,6 +184,12 @@ def serve_movies(arrays: Weights) -> tuple[np.ndarray, np.ndarray]:
     return arrays["catalogue_ids"], with_bias(vectors, bias)
 
 
+def without_genres(arrays: Weights) -> Weights:
+    """The same tower, with the genres' part of the movies' vectors added to them once for all."""
+    rest = {name: value for name, value in arrays.items() if name != "genre"}
+    return rest | {"movie": movie_vectors(arrays)}
+
+
 def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """[users] ids and [users, d + 1] vectors of the users of HISTORIES that the model knows.
 
@@ -197,8 +203,7 @@ def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, n
         return users[known], with_one(arrays["user"][place[known]])
     ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
     heads, blocks = int(arrays["heads"]), int(arrays["blocks"])
-    # The movies' vectors are made once, not for each batch of users.
-    plain = {k: v for k, v in arrays.items() if k != "genre"} | {"movie": movie_vectors(arrays)}
+    plain = without_genres(arrays)  # once, not for each batch of users
     parts = [slice(start, start + USERS_AT_ONCE) for start in range(0, len(ids), USERS_AT_ONCE)]
     parts = [encode(plain, ids[part], gaps[part], heads, blocks, last=True)[:, 0] for part in parts]
     return users, with_one(np.concatenate(parts))

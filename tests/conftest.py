@@ -39,15 +39,19 @@ def tiny_tables(users: int = 60, movies: int = 40) -> tuple[pl.DataFrame, pl.Dat
     return ratings, catalogue
 
 
+def write_tiny(folder: Path) -> Path:
+    """Make `folder`, with the ratings.csv and movies.csv of `tiny_tables`."""
+    folder.mkdir(parents=True)
+    ratings, movies = tiny_tables()
+    ratings.write_csv(folder / "ratings.csv")
+    movies.write_csv(folder / "movies.csv")
+    return folder
+
+
 @pytest.fixture
 def tiny_movielens(tmp_path: Path) -> Path:
     """A folder with ratings.csv and movies.csv."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    ratings, catalogue = tiny_tables()
-    ratings.write_csv(folder / "ratings.csv")
-    catalogue.write_csv(folder / "movies.csv")
-    return folder
+    return write_tiny(tmp_path / "tiny")
 
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess:
@@ -122,11 +126,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    source = folder.parent / "tiny"
-    source.mkdir()
-    ratings, movies = tiny_tables()
-    ratings.write_csv(source / "ratings.csv")
-    movies.write_csv(source / "movies.csv")
+    source = write_tiny(folder.parent / "tiny")
     changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
     for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
         smaller = {k: v for k, v in SMALL.items() if k in block}

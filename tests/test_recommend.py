@@ -238,9 +238,11 @@ def test_a_damaged_bundle_is_refused(bundle: Path) -> None:
         refused(message)
         path.write_bytes(whole)
 
-    for name in ("tables/likings.parquet", "arrays/history.npz", "ranker/1.txt", SCHEMA):
+    for name in ("tables/likings.parquet", "arrays/history.npz", SCHEMA):
         damage(name, None, rf"{name}: not found")
         damage(name, b"\x00 not this", "cannot be read|not found|lacks")
+    damage("ranker/1.txt", None, r"its boosters are not those of schema.json; copy")
+    damage("ranker/1.txt", b"\x00 not this", "ranker: cannot be read")
     damage("index/id.faiss", b"", r"id.faiss: cannot be read")
     damage("index/id.faiss", None, r"id.faiss: cannot be read")
     schema = json.loads((bundle / SCHEMA).read_text())

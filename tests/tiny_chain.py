@@ -30,7 +30,7 @@ from stages.common.files import write_arrays
 from stages.common.params import YAML
 from stages.folds import FOLDS, known_likings
 from stages.towers import TIME_GAPS
-from tests.conftest import ROOT, edit_params, tiny_tables
+from tests.conftest import ROOT, edit_params, write_tiny
 
 LENGTH, DIMENSION, BLOCKS, HEADS = 8, 8, 2, 2
 DATA = Path("data")
@@ -115,11 +115,7 @@ def export_bundle(ranker: str, bundle: Path) -> None:
 
 def run_chain(folder: Path) -> None:
     """Run every stage up to the lists of the rankers and the bundle, below `folder`/data."""
-    raw = folder / DATA / "raw"
-    raw.mkdir(parents=True)
-    ratings, movies = tiny_tables()
-    ratings.write_csv(raw / "ratings.csv")
-    movies.write_csv(raw / "movies.csv")
+    write_tiny(folder / DATA / "raw")
     shutil.copy(ROOT / "params.yaml", folder)
     edit_params(folder, **SMALL)
     params = YAML(typ="safe", pure=True).load(folder / "params.yaml")

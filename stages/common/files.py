@@ -17,6 +17,14 @@ def write_json(value: Any, path: Path) -> None:
         temporary.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise StageError(f"{path}: missing or no JSON; run `dvc repro`") from None
+
+
 def write_csv(table: pl.DataFrame, path: Path) -> None:
     """CSV with floats of six digits, for plots and people."""
     with whole_file(path) as temporary:

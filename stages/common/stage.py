@@ -44,11 +44,17 @@ def run_stage(main: Callable[..., str]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that becomes `path` only if the block succeeds."""
+    """Yield a temporary path beside `path` that becomes `path` only if the block succeeds.
+
+    The block writes a file, or makes a folder, there; what stood at `path` is replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if temporary.is_dir():
+            # os.replace cannot put a folder in the place of one that is not empty.
+            shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     finally:
         if temporary.is_dir():

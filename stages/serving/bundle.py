@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
-import lightgbm as lgb
 import numpy as np
 import polars as pl
 
@@ -30,9 +29,12 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
+from stages.rerank import booster_texts, read_boosters
 
 FORMAT = 1
 SCHEMA = "schema.json"
+# Features need both; for reasons they are asked in this order, the vectors last.
+ITEM_MODELS = ("ease", "item_knn")
 AGAIN = "copy the whole bundle again, or run `dvc repro export`"
 # None: the columns depend on the data.
 TABLES = {
@@ -73,18 +75,6 @@ class Bundle(NamedTuple):
     arrays: dict[str, dict[str, np.ndarray]]
     indexes: dict[str, faiss.Index]
     boosters: list[str]  # models as text
-
-
-def read_boosters(texts: list[str]) -> list[lgb.Booster]:
-    """LightGBM models from their texts.
-
-    Raises:
-        StageError: A text is no model.
-    """
-    try:
-        return [lgb.Booster(model_str=text) for text in texts]
-    except lgb.basic.LightGBMError as error:
-        raise StageError(f"ranker: cannot be read ({error}); {AGAIN}") from None
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -168,10 +158,7 @@ def read_bundle(folder: Path) -> Bundle:
             tables,
             {name: read_arrays(folder / "arrays" / f"{name}.npz") for name in schema["arrays"]},
             {name: read_index(folder / "index" / f"{name}.faiss") for name in schema["indexes"]},
-            [
-                (folder / "ranker" / f"{number}.txt").read_text(encoding="utf-8")
-                for number in range(len(schema["boosters"]))
-            ],
+            booster_texts(folder / "ranker"),
         )
     except (KeyError, TypeError):
         raise StageError(f"{folder / SCHEMA}: lacks a section; {AGAIN}") from None

@@ -18,11 +18,11 @@ from stages.features import build_features, past, pool_features
 from stages.fusion import merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
-from stages.rerank import rerank
-from stages.serving.bundle import read_boosters, read_bundle
+from stages.rerank import read_boosters, rerank
+from stages.serving.bundle import read_bundle
 from stages.serving.reasons import because
 from stages.top_k import interactions
-from stages.towers import Weights, movie_vectors, serve_movies, serve_users
+from stages.towers import serve_movies, serve_users, without_genres
 
 USERS_AT_ONCE = 256
 NEW_USER = -1  # an id that no data set has
@@ -37,12 +37,6 @@ SERVED = pl.Schema(
         "because": pl.String,  # its title
     }
 )
-
-
-def ready(arrays: Weights) -> Weights:
-    """A tower to serve users with: movies' genres are added to their vectors once for all."""
-    rest = {name: value for name, value in arrays.items() if name != "genre"}
-    return rest | {"movie": movie_vectors(arrays)}
 
 
 class Chain:
@@ -71,7 +65,7 @@ class Chain:
             if "weights" in arrays
         }
         towers = {n: a for n, a in bundle.arrays.items() if "weights" not in a}
-        self.towers = {name: ready(arrays) for name, arrays in towers.items()}
+        self.towers = {name: without_genres(arrays) for name, arrays in towers.items()}
         self.indexes = bundle.indexes
         self.boosters = read_boosters(bundle.boosters)
         vectors = embedding_table("movie_id", *serve_movies(towers[self.settings.vectors]))

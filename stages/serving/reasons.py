@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 
 from stages.feature_groups import Past
+from stages.serving.bundle import ITEM_MODELS
 from stages.towers import history_matrices
-
-MODELS = ("ease", "item_knn")  # asked in this order, the vectors last
 
 
 def item_weights(
@@ -43,7 +42,7 @@ def because(data: Past, histories: pl.DataFrame, recommended: pl.DataFrame) -> p
     newest_first = history_matrices(histories, data.movie_ids, longest)[0][:, ::-1]
     owner = np.searchsorted(histories["user_id"].to_numpy(), recommended["user_id"].to_numpy())
     wanted = np.searchsorted(data.movie_ids, recommended["movie_id"].to_numpy())
-    weighers = [functools.partial(item_weights, data.similar[name]) for name in MODELS]
+    weighers = [functools.partial(item_weights, data.similar[name]) for name in ITEM_MODELS]
     reason = np.full(len(wanted), -1)
     for weigh in [*weighers, functools.partial(cosines, data.vectors)]:
         rows = np.flatnonzero(reason < 0)
