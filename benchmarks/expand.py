@@ -10,7 +10,7 @@ Method: a bootstrap of whole users with relabelled movies. Every new user is a r
 a probability that goes with a power of the number of ratings, so that the mean is the wanted one:
 each keeps the length, the order, the ratings and the bursts in time of a real history, which moves
 by whole days. Every movie becomes a family of movies; which one of the family a user has rated is
-a hash of the movie and of the user's community, one of 1,024, so that the users of a community go
+a hash of the movie and of the user's community, one of 16,384, so that the users of a community go
 on sharing their movies. The shares within a family fall with the third power of the place: the
 most popular movies stay about as popular as they were, and the tail gets long.
 
@@ -31,7 +31,7 @@ from stages.hashing import mix
 from stages.raw_formats import find_files
 from stages.raw_readers import Columns, read_movies, read_ratings
 
-COMMUNITIES = 1024
+COMMUNITIES = 1 << 14
 STEEPNESS = 3.0
 DAYS = 30  # by which a history moves at most
 USERS_AT_ONCE = 20_000

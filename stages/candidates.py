@@ -10,7 +10,8 @@ from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 from stages.folds import FOLDS, folds
-from stages.top_k import CandidateParams, best_unseen, seen_keys
+from stages.pairs import seen_keys
+from stages.top_k import CandidateParams, best_unseen, seen_counts
 
 USERS_AT_ONCE = 4096
 
@@ -30,9 +31,7 @@ def search_unseen(
         count: Movies per user.
     """
     seen = seen_keys(likings)
-    counts = likings.group_by("user_id").len().sort("user_id")
-    place = np.searchsorted(counts["user_id"].to_numpy(), users).clip(max=counts.height - 1)
-    sizes = counts["len"].to_numpy()[place]
+    sizes = seen_counts(likings, users)
     lists = []
     for start in range(0, len(users), USERS_AT_ONCE):
         part = slice(start, start + USERS_AT_ONCE)

@@ -12,6 +12,7 @@ from stages.common.params import Range, check, load_params, read_section
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.ids import id_table, numbering, renumber
+from stages.pairs import repeated
 from stages.raw_formats import find_files
 from stages.raw_readers import Columns, read_movies, read_ratings
 
@@ -95,7 +96,9 @@ def clean_ratings(
         if bad.height:
             raise StageError(f"{where}: data row {bad['row'][0] + 1} has {problem}")
     same = ["user_id", "movie_id", "rating", "timestamp"]
-    kept = complete.unique(same, keep="first", maintain_order=True)
+    again = repeated(complete)  # few or none: the other rows need no look
+    first = complete.filter(again).unique(same, keep="first")
+    kept = complete.filter(~again | complete["row"].is_in(first["row"].implode()))
     dropped = {
         "incomplete": raw.height - complete.height,
         "repeated": complete.height - kept.height,

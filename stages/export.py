@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stages.boosters import booster_texts
 from stages.common.files import read_arrays
 from stages.common.params import read_value
 from stages.common.stage import StageError, run_stage, whole_file
@@ -15,7 +16,6 @@ from stages.common.tables import (
     read_table,
 )
 from stages.folds import FOLDS, known_likings
-from stages.rerank import booster_texts
 from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
 
 NEWEST = FOLDS[-1]  # the fold that knows most is the one to serve

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.top_k import pair_keys
+from stages.pairs import pair_keys
 
 DAY = 86_400
 DECAY = 0.8  # weight of a liking relative to the one after it

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stages.feature_groups import GROUPS, Batch, Columns, Past
-from stages.top_k import pair_keys
+from stages.pairs import pair_keys
 
 USERS_AT_ONCE = 256
 POOL_GROUPS = ("score", "rank", "gap")

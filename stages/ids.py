@@ -18,7 +18,7 @@ def numbering(ids: pl.Series, more: pl.Series) -> pl.DataFrame | None:
     Returns:
         `original` (text, sorted) and `number` (i64).
     """
-    known = _text(pl.DataFrame({"original": ids}))
+    known = _text(pl.DataFrame({"original": ids.unique()}))
     number = pl.col("original").cast(pl.Int64, strict=False)
     plain = number.is_between(0, LARGEST_ID) & (number.cast(pl.String) == pl.col("original"))
     if known.select(plain.fill_null(False).all()).item():

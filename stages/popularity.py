@@ -15,7 +15,10 @@ from stages.common.tables import (
     write_table,
 )
 from stages.folds import folds
-from stages.top_k import CandidateParams, best_unseen, longest_seen, seen_keys
+from stages.pairs import seen_keys
+from stages.top_k import CandidateParams, best_unseen, seen_counts
+
+USERS_AT_ONCE = 4096
 
 
 def count_likings(catalogue: pl.DataFrame, likings: pl.DataFrame) -> pl.DataFrame:
@@ -31,11 +34,16 @@ def recommend_popular(
 ) -> pl.DataFrame:
     """RECOMMENDATIONS: each user's `count` most liked unseen movies, scored by likings."""
     liked = popularity.filter(pl.col("likings") > 0).sort("popularity_rank", "movie_id")
-    best = liked.head(count + longest_seen(likings))
-    shape = (len(users), best.height)
-    movies = np.broadcast_to(best["movie_id"].to_numpy(), shape)
-    scores = np.broadcast_to(best["likings"].to_numpy(), shape)
-    return best_unseen(users, movies, scores, seen_keys(likings), count)
+    seen, sizes = seen_keys(likings), seen_counts(likings, users)
+    lists = [pl.DataFrame(schema=RECOMMENDATIONS)]
+    for start in range(0, len(users), USERS_AT_ONCE):
+        part = slice(start, start + USERS_AT_ONCE)
+        best = liked.head(count + int(sizes[part].max()))
+        shape = (len(users[part]), best.height)
+        movies = np.broadcast_to(best["movie_id"].to_numpy(), shape)
+        scores = np.broadcast_to(best["likings"].to_numpy(), shape)
+        lists.append(best_unseen(users[part], movies, scores, seen, count))
+    return pl.concat(lists)
 
 
 def main(

@@ -6,29 +6,10 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
+from stages.boosters import booster_texts, read_boosters
 from stages.common.params import read_value
-from stages.common.stage import StageError, run_stage
+from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-
-
-def booster_texts(folder: Path) -> list[str]:
-    """All boosters of a ranker's folder, as text."""
-    paths = sorted(folder.glob("*.txt"))
-    if not paths:
-        raise StageError(f"{folder}: holds no booster; run `dvc repro`")
-    return [path.read_text(encoding="utf-8") for path in paths]
-
-
-def read_boosters(texts: list[str]) -> list[lgb.Booster]:
-    """LightGBM models from their texts.
-
-    Raises:
-        StageError: A text is no model.
-    """
-    try:
-        return [lgb.Booster(model_str=text) for text in texts]
-    except lgb.basic.LightGBMError as error:
-        raise StageError(f"ranker: cannot be read ({error}); delete it and repro") from None
 
 
 def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) -> pl.DataFrame:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import polars as pl
 
 from stages.common.files import write_json
@@ -11,6 +12,7 @@ from stages.common.params import Range, load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
 from stages.hashing import mix
+from stages.pairs import runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,13 @@ class Params:
 
 def order(positives: pl.DataFrame, ties: str, seed: int) -> pl.DataFrame:
     """POSITIVES -> SPLIT columns, each user's likings numbered from 0 in order of time."""
-    key = pl.col("row")
+    table = positives  # which are sorted by user, time and row
     if ties == "hash":
         users, movies = positives["user_id"].to_numpy(), positives["movie_id"].to_numpy()
-        key = pl.Series("hash", mix(users, movies, seed))
-    table = positives.with_columns(key.alias("tie")).sort("user_id", "timestamp", "tie", "movie_id")
-    return table.with_columns(position=pl.int_range(pl.len()).over("user_id")).select(
+        tie = pl.Series("tie", mix(users, movies, seed))
+        table = positives.with_columns(tie).sort("user_id", "timestamp", "tie", "movie_id")
+    place, _ = runs(table["user_id"].to_numpy())
+    return table.with_columns(position=pl.Series(place)).select(
         pl.col(name).cast(kind) for name, kind in SPLIT.items()
     )
 
@@ -51,13 +54,13 @@ def leave_one_out(
     ordered: pl.DataFrame, min_positives: int, early: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """SPLIT -> TRAIN, VALIDATION, TEST; users with too few likings stay wholly in train."""
-    place = pl.col("position").cast(pl.Int64)
-    from_end = pl.len().over("user_id") - place  # 1 = the user's last
-    held_out = pl.len().over("user_id") >= min_positives
+    place, likings = runs(ordered["user_id"].to_numpy())
+    from_end = likings - place  # 1 = the user's last
+    held_out = likings >= min_positives
     table = ordered.with_columns(
-        part=pl.when(held_out & (from_end <= 2)).then(from_end).otherwise(0),
-        tied=pl.col("timestamp") == pl.col("timestamp").shift(1).over("user_id"),
-        early=held_out & (from_end <= 2 + early) & (place > 0),
+        part=pl.Series(np.where(held_out & (from_end <= 2), from_end, 0)),
+        tied=(pl.col("timestamp") == pl.col("timestamp").shift(1)) & (pl.col("position") > 0),
+        early=pl.Series(held_out & (from_end <= 2 + early) & (place > 0)),
     )
     train = table.filter(pl.col("part") == 0)
     val = table.filter(pl.col("part") == 2).with_columns(is_target=pl.lit(True))

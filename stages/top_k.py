@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from stages.common.params import Range
 from stages.common.tables import RECOMMENDATIONS
+from stages.pairs import contains, pair_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,25 +17,6 @@ class CandidateParams:
     """`count`: how many movies every generator recommends to a user."""
 
     count: Annotated[int, Range(1, 10_000)]
-
-
-def pair_keys(users: np.ndarray, movies: np.ndarray) -> np.ndarray:
-    """One int64 per (user_id, movie_id) pair; arguments broadcast."""
-    return (users.astype(np.int64) << 32) | movies.astype(np.int64)
-
-
-def seen_keys(likings: pl.DataFrame) -> np.ndarray:
-    """The sorted keys of all (user_id, movie_id) rows of `likings`."""
-    users, movies = likings["user_id"].to_numpy(), likings["movie_id"].to_numpy()
-    return np.sort(pair_keys(users, movies))
-
-
-def contains(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Which of `keys` are among `sorted_keys`; the shape of `keys`."""
-    if not len(sorted_keys):
-        return np.zeros(keys.shape, dtype=bool)
-    place = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
-    return sorted_keys[place] == keys
 
 
 def interactions(likings: pl.DataFrame, users: np.ndarray, movies: np.ndarray) -> sp.csr_array:
@@ -64,7 +46,10 @@ def best_unseen(
     Returns:
         RECOMMENDATIONS, sorted by user and rank.
     """
-    keep = (movies >= 0) & ~contains(seen, pair_keys(users[:, None], movies))
+    # Only these users' part: a search in it is quicker.
+    ends = pair_keys(users[[0, -1]] + np.array([0, 1]), np.zeros(2)) if len(users) else []
+    mine = seen[slice(*np.searchsorted(seen, ends))]
+    keep = (movies >= 0) & ~contains(mine, pair_keys(users[:, None], movies))
     rank = np.cumsum(keep, axis=1)
     keep &= rank <= count
     columns = {
@@ -76,9 +61,13 @@ def best_unseen(
     return pl.DataFrame(columns).cast(dict(RECOMMENDATIONS))
 
 
-def longest_seen(likings: pl.DataFrame) -> int:
-    """The largest number of likings of one user."""
-    return int(likings.group_by("user_id").len()["len"].max() or 0)
+def seen_counts(likings: pl.DataFrame, users: np.ndarray) -> np.ndarray:
+    """[users] how many rows of `likings` each of the sorted `users` has."""
+    counts = likings.group_by("user_id").len().sort("user_id")
+    place = np.searchsorted(counts["user_id"].to_numpy(), users).clip(max=counts.height - 1)
+    return np.where(
+        counts["user_id"].to_numpy()[place] == users, counts["len"].to_numpy()[place], 0
+    )
 
 
 def top_columns(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

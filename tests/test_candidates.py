@@ -10,8 +10,9 @@ from stages.fusion import fuse, merge
 from stages.item_knn import Params as KnnParams
 from stages.item_knn import neighbour_weights
 from stages.item_similarity import most_liked, recommend_similar
+from stages.pairs import seen_keys
 from stages.popularity import count_likings, recommend_popular
-from stages.top_k import best_unseen, interactions, seen_keys, top_columns
+from stages.top_k import best_unseen, interactions, top_columns
 
 FLAT = Params(kind="flat", metric="inner_product", hnsw_links=8, ivf_lists=4, probes=64)
 

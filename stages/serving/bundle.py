@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 import polars as pl
 
+from stages.boosters import booster_texts, read_boosters
 from stages.common.files import read_arrays, write_arrays, write_json
 from stages.common.stage import StageError
 from stages.common.tables import (
@@ -29,7 +30,6 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.rerank import booster_texts, read_boosters
 
 FORMAT = 1
 SCHEMA = "schema.json"

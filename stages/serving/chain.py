@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 import polars as pl
 
+from stages.boosters import read_boosters
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
@@ -18,7 +19,7 @@ from stages.features import build_features, past, pool_features
 from stages.fusion import merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
-from stages.rerank import read_boosters, rerank
+from stages.rerank import rerank
 from stages.serving.bundle import read_bundle
 from stages.serving.reasons import because
 from stages.top_k import interactions
