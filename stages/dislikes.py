@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from stages.common.params import read_value
 from stages.common.stage import run_stage
 from stages.common.tables import DISLIKES, RATINGS, read_table, write_table
 from stages.folds import folds
+from stages.pairs import latest, pair_keys
 
 
 def known_dislikes(ratings: pl.DataFrame, likings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
@@ -23,12 +25,12 @@ def known_dislikes(ratings: pl.DataFrame, likings: pl.DataFrame, min_rating: flo
         min_rating: Stars from which a rating is a liking.
     """
     newest = likings.group_by("user_id").agg(until=pl.col("timestamp").max())
-    low = ratings.filter(pl.col("rating") < min_rating).join(newest, on="user_id")
+    low = ratings.filter(pl.col("rating") < min_rating)
+    low = low.join(newest, on="user_id", maintain_order="left")
     known = low.filter(pl.col("timestamp") < pl.col("until"))
-    latest = known.sort("user_id", "movie_id", "timestamp", "row").unique(
-        ["user_id", "movie_id"], keep="last", maintain_order=True
-    )
-    return latest.select(DISLIKES.names())
+    table = latest(known)
+    keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
+    return table.select(DISLIKES.names())[np.argsort(keys)]
 
 
 def main(ratings: Path, train: Path, val: Path, histories: Path, dislikes: Path) -> str:

@@ -30,6 +30,14 @@ def repeated(table: pl.DataFrame) -> pl.Series:
     return pl.Series(contains(ordered[1:][ordered[1:] == ordered[:-1]], keys))
 
 
+def latest(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Of several RATINGS of one movie by one user the latest; of equally late ones the last row."""
+    again = repeated(ratings)  # few or none: the other rows need no look
+    last = ratings.filter(again).sort("timestamp", "row")
+    last = last.unique(["user_id", "movie_id"], keep="last", maintain_order=True)
+    return ratings.filter(~again | ratings["row"].is_in(last["row"].implode()))
+
+
 def runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of the sorted `ids`: its place among the equal ones, from 0; their number."""
     starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))

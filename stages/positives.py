@@ -11,7 +11,7 @@ from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, RATINGS, read_table, write_table
 from stages.hashing import mix
-from stages.pairs import repeated
+from stages.pairs import latest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,7 @@ def keep_positives(ratings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
     Of several ratings of one movie by one user the latest counts, whatever it says; of equally
     late ones the last in the file.
     """
-    again = repeated(ratings)  # few or none: the other rows need no look
-    latest = ratings.filter(again).sort("timestamp", "row")
-    latest = latest.unique(["user_id", "movie_id"], keep="last", maintain_order=True)
-    kept = ~again | ratings["row"].is_in(latest["row"].implode())
-    liked = ratings.filter(kept, pl.col("rating") >= min_rating)
+    liked = latest(ratings).filter(pl.col("rating") >= min_rating)
     return liked.select(POSITIVES.names()).sort("user_id", "timestamp", "row")
 
 
