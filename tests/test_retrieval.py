@@ -50,6 +50,25 @@ def trained(name: str, tables: dict, monkeypatch: pytest.MonkeyPatch, **changes:
     return train(variant, params, tables, LENGTH, seed=1)
 
 
+def test_the_sequence_tower_grows_with_the_likings(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.retrieval import history
+
+    params = load_params(history.Params, "retrievers.history")
+    assert params.sized(100_000) == params
+    assert params.sized(400_000) == dataclasses.replace(params, dropout=params.dropout / 2)
+    more = params.sized(900_000)
+    assert (more.dimension, more.learning_rate) == (
+        2 * params.dimension,
+        0.75 * params.learning_rate,
+    )
+    assert more.dropout == pytest.approx(params.dropout / 3)
+    monkeypatch.setattr(history, "WIDE_LIKINGS", 10)
+    _, arrays = trained("history", tables, monkeypatch, epochs=1, warm_start=1.0)
+    assert {made["movie"].shape[1] for made in arrays.values()} == {32}
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_retriever_learns_repeats_itself_and_gives_vectors(
     name: str, tables: dict, monkeypatch: pytest.MonkeyPatch

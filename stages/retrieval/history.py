@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import tensorflow as tf
@@ -22,14 +22,17 @@ from stages.retrieval.training import (
 
 # More likings teach by themselves what dropout has to stand for where there are few.
 FULL_DROPOUT_LIKINGS = 100_000
+# So many fill a tower of twice the width, which learns at a lower rate.
+WIDE_LIKINGS = 500_000
+WIDTH, RATE = 2, 0.75
 
 
 @dataclasses.dataclass(frozen=True)
 class Params(TrainingParams):
     """Size of the transformer, and `dropout` of its inputs, attention and outputs.
 
-    `dropout` holds up to `FULL_DROPOUT_LIKINGS`, and falls with the square root of the likings
-    beyond. `hidden`: share of the movies of a window that are hidden in training, as noise that
+    `dropout`, `dimension` and `learning_rate` are those for few likings; `sized` fits them to more.
+    `hidden`: share of the movies of a window that are hidden in training, as noise that
     keeps the tower from learning single histories by heart. `gates`, `time_gaps`, `genres`: whether
     residuals are gated, the time since the movie before is an input, a movie's vector has a part
     that comes from its genres. `negatives`: how many movies are drawn for a batch to stand for
@@ -44,6 +47,21 @@ class Params(TrainingParams):
     time_gaps: bool
     genres: bool
     negatives: Annotated[int, Range(1, 1_000_000)]
+
+    def sized(self, likings: int) -> Self:
+        """The params for so many likings.
+
+        Beyond `FULL_DROPOUT_LIKINGS` `dropout` falls with their square root; from `WIDE_LIKINGS` on
+        `dimension` is `WIDTH` times and `learning_rate` `RATE` times as large.
+        """
+        share = min(1.0, (FULL_DROPOUT_LIKINGS / likings) ** 0.5)
+        width, rate = (WIDTH, RATE) if likings >= WIDE_LIKINGS else (1, 1.0)
+        return dataclasses.replace(
+            self,
+            dropout=self.dropout * share,
+            dimension=self.dimension * width,
+            learning_rate=self.learning_rate * rate,
+        )
 
 
 class SequenceTower(Retriever):
@@ -87,8 +105,7 @@ class SequenceTower(Retriever):
         for norm in norms:
             w[f"{norm}_gain"] = np.ones(d, dtype=np.float32)
             w[f"{norm}_bias"] = np.zeros(d, dtype=np.float32)
-        share = min(1.0, (FULL_DROPOUT_LIKINGS / len(data.movies)) ** 0.5)
-        super().__init__(w, fixed, TensorFlowOps(params.dropout * share, draw_seed(rng)))
+        super().__init__(w, fixed, TensorFlowOps(params.dropout, draw_seed(rng)))
         self.params = params
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
