@@ -11,8 +11,6 @@ that were trained on other users. A target that was not retrieved is a miss.
 
 import argparse
 import dataclasses
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,10 +19,12 @@ import numpy as np
 import polars as pl
 
 from stages import ranker_data
-from stages.common.params import YAML, load_params, read_section
-from stages.folds import LEARNT
+from stages.common.params import load_params, read_section
+from stages.features import build_features, pool_features
+from stages.folds import LEARNT, learnt_targets
 from stages.metrics import COMPARED as SHOWN
 from stages.metrics import target_ranks, user_metrics
+from stages.ranker_inputs import Sources, pasts
 from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
 
 TREES = 150
@@ -51,8 +51,10 @@ def header(name: str, columns: list[str]) -> str:
 
 
 def validation_targets(data: Path) -> pl.DataFrame:
-    """user_id and movie_id."""
+    """user_id and movie_id of the users that rankers learn from."""
     held_out = pl.read_parquet(data / "split" / "val.parquet").filter("is_target")
+    users = pl.read_parquet(data / "histories" / "val.parquet", columns=["user_id"])
+    held_out = held_out.join(users, on="user_id", how="semi")
     return held_out.select("user_id", "movie_id").sort("user_id")
 
 
@@ -82,32 +84,28 @@ def generators(data: Path) -> Iterator[str]:
 
 def full_examples(data: Path) -> dict[str, pl.DataFrame]:
     """The ranker's labelled examples by fold, with all candidates instead of a sample."""
-    home = Path.cwd()
-    params = YAML(typ="safe", pure=True).load(home / "params.yaml")
-    params["rankers"][RANKER] |= {"negatives": 100_000}
+    params = load_params(ranker_data.RankerParams, f"rankers.{RANKER}")
     models, movies, split = data / "models", data / "movies", data / "split"
-    with tempfile.TemporaryDirectory() as folder:
-        YAML(typ="safe", pure=True).dump(params, Path(folder, "params.yaml"))
-        os.chdir(folder)
-        try:
-            ranker_data.main(
-                RANKER,
-                data / "pools" / "fusion",
-                movies / "catalogue.parquet",
-                movies / "genres.parquet",
-                data / "popularity",
-                data / "dislikes",
-                split / "train.parquet",
-                split / "val.parquet",
-                data / "histories",
-                data / "embeddings" / params["rankers"][RANKER]["vectors"],
-                models / "item_knn",
-                models / "ease",
-                Path(folder),
-            )
-        finally:
-            os.chdir(home)
-        return {fold: pl.read_parquet(Path(folder, f"{fold}.parquet")) for fold in LEARNT}
+    parts = split / "train.parquet", split / "val.parquet"
+    targets = learnt_targets(*(pl.read_parquet(path) for path in parts))
+    sources = Sources(
+        movies / "catalogue.parquet",
+        movies / "genres.parquet",
+        data / "popularity",
+        data / "dislikes",
+        *parts,
+        data / "histories",
+        data / "embeddings" / params.vectors,
+        models / "item_knn",
+        models / "ease",
+    )
+    made = {}
+    for fold, before, known in pasts(sources, LEARNT):
+        candidates = pl.read_parquet(data / params.candidates / f"{fold}.parquet")
+        table = pool_features(candidates, params.features)
+        table = ranker_data.add_labels(table, targets[fold], params.misses)
+        made[fold] = build_features(table, before, known, params.features)
+    return made
 
 
 def cross_validated(

@@ -15,10 +15,9 @@ from stages.common.tables import (
     VALIDATION,
     read_table,
 )
-from stages.folds import FOLDS, known_likings
+from stages.folds import NEWEST, known_likings
 from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
 
-NEWEST = FOLDS[-1]  # the fold that knows most is the one to serve
 POPULAR = "popularity"
 
 

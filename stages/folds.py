@@ -12,6 +12,7 @@ from stages.common.tables import HISTORIES, SPLIT, TRAIN, VALIDATION, read_table
 
 FOLDS = ("early", "val", "test")
 LEARNT = FOLDS[:2]
+NEWEST = FOLDS[-1]  # the fold that knows most: it is measured, and served
 
 
 def known_likings(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -33,9 +34,9 @@ def learnt_targets(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataF
 
 
 def folds(
-    train: Path, val: Path, histories: Path
+    train: Path, val: Path, histories: Path, wanted: tuple[str, ...] = FOLDS
 ) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-    """What may be known before each fold's targets: its name, the likings, the histories."""
+    """What may be known before a fold's targets, for each: its name, likings, histories."""
     likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))
-    for fold in FOLDS:
+    for fold in wanted:
         yield fold, likings[fold], read_table(histories / f"{fold}.parquet", HISTORIES)

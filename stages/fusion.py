@@ -8,7 +8,13 @@ import polars as pl
 
 from stages.common.params import Range, load_params
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import RECOMMENDATIONS, pool_schema, read_table, write_table
+from stages.common.tables import (
+    RECOMMENDATIONS,
+    growing_table,
+    pool_schema,
+    read_users,
+    user_ranges,
+)
 from stages.folds import FOLDS
 
 
@@ -56,19 +62,21 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
     params = load_params(Params, "fusion")
     if not params.generators:
         raise StageError("fusion.generators: is empty; name at least one system")
-    rows = {"in": 0, "out": 0}
+    rows, schema = {"in": 0, "out": 0}, pool_schema(params.generators)
     for fold in FOLDS:
-        lists = {
-            name: read_table(recommendations / name / f"{fold}.parquet", RECOMMENDATIONS)
-            for name in params.generators
-        }
-        merged = merge(lists)
-        write_table(merged, pool / f"{fold}.parquet", pool_schema(params.generators))
-        ordered = fuse(merged, params.generators, params.k)
-        write_table(ordered, fused / f"{fold}.parquet", RECOMMENDATIONS)
-        rows["in"] += sum(table.height for table in lists.values())
-        rows["out"] += merged.height
-    return f"{rows['in']:,} rows of {len(lists)} lists -> {rows['out']:,} candidates"
+        paths = {name: recommendations / name / f"{fold}.parquet" for name in params.generators}
+        with (
+            growing_table(pool / f"{fold}.parquet", schema) as append_pool,
+            growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
+        ):
+            for users in user_ranges(*paths.values()):
+                lists = {name: read_users(path, users) for name, path in paths.items()}
+                merged = merge(lists)
+                append_pool(merged)
+                append_fused(fuse(merged, params.generators, params.k))
+                rows["in"] += sum(table.height for table in lists.values())
+                rows["out"] += merged.height
+    return f"{rows['in']:,} rows of {len(paths)} lists -> {rows['out']:,} candidates"
 
 
 if __name__ == "__main__":

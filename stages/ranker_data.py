@@ -1,4 +1,4 @@
-"""Stage: candidates with their features for one ranker; test rows have no label."""
+"""Stage: labelled candidates with their features, for one ranker to learn from."""
 
 import dataclasses
 from pathlib import Path
@@ -7,22 +7,13 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 
-from stages.common.files import read_arrays
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import (
-    CATALOGUE,
-    DISLIKES,
-    POPULARITY,
-    RECOMMENDATIONS,
-    TRAIN,
-    VALIDATION,
-    read_table,
-    write_table,
-)
+from stages.common.tables import TRAIN, VALIDATION, read_table, write_table
 from stages.feature_groups import GROUPS
-from stages.features import POOL_GROUPS, build_features, past, pool_features
-from stages.folds import LEARNT, folds, learnt_targets
+from stages.features import POOL_GROUPS, build_features, pool_features
+from stages.folds import LEARNT, learnt_targets
+from stages.ranker_inputs import Sources, as_pool, pasts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +35,6 @@ class RankerParams:
     cutoff: Annotated[int, Range(1, 1000)]
     misses: Literal["keep", "drop"]
     negatives: Annotated[int, Range(1, 100_000)]
-
-
-def as_pool(table: pl.DataFrame, generator: str) -> pl.DataFrame:
-    """A single generator's RECOMMENDATIONS as a pool; a merged pool stays as it is."""
-    if table.schema != RECOMMENDATIONS:
-        return table
-    named = table.rename({"score": f"score_{generator}", "rank": f"rank_{generator}"})
-    return named.sort("user_id", "movie_id")
 
 
 def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl.DataFrame:
@@ -98,7 +81,7 @@ def main(
     ease: Path,
     examples: Path,
 ) -> str:
-    """Write a table a fold for the ranker `name`; only those to learn from are labelled."""
+    """Write a labelled table for each fold that the ranker `name` learns from."""
     params = load_params(RankerParams, f"rankers.{name}")
     known = [*POOL_GROUPS, *GROUPS]
     for group in params.features:
@@ -106,24 +89,13 @@ def main(
             raise StageError(f"rankers.{name}.features: {group!r}; use some of {', '.join(known)}")
     seed = read_seed()
     targets = learnt_targets(read_table(train, TRAIN), read_table(val, VALIDATION))
-    movies, flags = read_table(catalogue, CATALOGUE), read_table(genres)
+    files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
     rows = []
-    for fold, likings, before in folds(train, val, histories):
-        data = past(
-            movies,
-            flags,
-            read_table(popularity / f"{fold}.parquet", POPULARITY),
-            likings,
-            read_table(dislikes / f"{fold}.parquet", DISLIKES),
-            read_table(vectors / fold / "movies.parquet"),
-            read_table(vectors / fold / "users.parquet").sort("user_id"),
-            {m.name: read_arrays(m / f"{fold}.npz") for m in (item_knn, ease)},
-        )
+    for fold, before, data in pasts(Sources(*files), LEARNT):
         candidates = as_pool(read_table(pool / f"{fold}.parquet"), pool.name)
         table = pool_features(candidates, params.features)
-        if fold in LEARNT:
-            table = add_labels(table, targets[fold], params.misses)
-            table = sample_negatives(table, params.negatives, seed)
+        table = add_labels(table, targets[fold], params.misses)
+        table = sample_negatives(table, params.negatives, seed)
         table = build_features(table, before, data, params.features)
         write_table(table, examples / f"{fold}.parquet", table.schema)
         rows.append(table.height)

@@ -9,7 +9,10 @@ import polars as pl
 from stages.boosters import booster_texts, read_boosters
 from stages.common.params import read_value
 from stages.common.stage import run_stage
-from stages.common.tables import RECOMMENDATIONS, read_table, write_table
+from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges
+from stages.features import build_features, pool_features
+from stages.folds import NEWEST
+from stages.ranker_inputs import Sources, as_pool, pasts
 
 
 def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) -> pl.DataFrame:
@@ -24,12 +27,37 @@ def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) ->
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(model: Path, examples: Path, recommendations: Path) -> str:
-    """Read the boosters and examples without labels, write RECOMMENDATIONS."""
+def main(
+    name: str,
+    model: Path,
+    pool: Path,
+    catalogue: Path,
+    genres: Path,
+    popularity: Path,
+    dislikes: Path,
+    train: Path,
+    val: Path,
+    histories: Path,
+    vectors: Path,
+    item_knn: Path,
+    ease: Path,
+    recommendations: Path,
+) -> str:
+    """Order the newest fold's candidates by the ranker `name`, some users at a time."""
     threads = read_value("lightgbm.threads", int)
-    ordered = rerank(read_boosters(booster_texts(model)), read_table(examples), threads)
-    write_table(ordered, recommendations, RECOMMENDATIONS)
-    return f"{ordered.height:,} candidates of {ordered['user_id'].n_unique():,} users"
+    groups = read_value(f"rankers.{name}.features", list[str])
+    boosters = read_boosters(booster_texts(model))
+    candidates = pool / f"{NEWEST}.parquet"
+    files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
+    ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
+    rows = 0
+    with growing_table(recommendations, RECOMMENDATIONS) as append:
+        for users in user_ranges(candidates):
+            some = as_pool(read_users(candidates, users), pool.name)
+            features = build_features(pool_features(some, groups), before, data, groups)
+            append(rerank(boosters, features, threads))
+            rows += features.height
+    return f"{rows:,} candidates of {before.height:,} users"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from stages.common.stage import StageError
 from stages.common.tables import DISLIKES, HISTORIES, SPLIT
 from stages.feature_groups import GROUPS, Past
 from stages.features import POOL_GROUPS, build_features, past, pool_features
-from stages.ranker_data import add_labels, as_pool, sample_negatives
+from stages.ranker_data import add_labels, sample_negatives
+from stages.ranker_inputs import as_pool
 from stages.rerank import rerank
 from stages.top_k import best_unseen
 from stages.train_ranker import (

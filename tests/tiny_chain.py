@@ -146,9 +146,8 @@ def run_chain(folder: Path) -> None:
         fusion.main(LISTS, DATA / "pools" / "fusion", LISTS / "fusion")
         for name, ranker in params["rankers"].items():
             examples, model = DATA / "examples" / name, MODELS / f"ranker_{name}"
-            ranker_data.main(
-                name,
-                DATA / ranker["candidates"],
+            pool = DATA / ranker["candidates"]
+            known = (
                 catalogue,
                 genres,
                 DATA / counts,
@@ -158,9 +157,9 @@ def run_chain(folder: Path) -> None:
                 DATA / "embeddings" / ranker["vectors"],
                 MODELS / "item_knn",
                 MODELS / "ease",
-                examples,
             )
+            ranker_data.main(name, pool, *known, examples)
             train_ranker.main(name, examples, model, folder / f"{name}.csv")
             lists = LISTS / f"ranker_{name}" / "test.parquet"
-            rerank.main(model, examples / "test.parquet", lists)
+            rerank.main(name, model, pool, *known, lists)
         export_bundle(params["export"]["ranker"], DATA / "bundle")

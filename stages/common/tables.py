@@ -3,11 +3,17 @@
 Rows are in a defined order wherever a table is written, so that equal data are equal bytes.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stages.common.stage import StageError, whole_file
+
+USERS_AT_ONCE = 2048  # of tables that are too large to be in memory whole
 
 RATINGS = pl.Schema(
     {
@@ -123,3 +129,32 @@ def write_table(table: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
     columns = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
     with whole_file(path) as temporary:
         columns.write_parquet(temporary, compression="zstd")
+
+
+@contextmanager
+def growing_table(path: Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Yield a function that appends rows; the table appears whole when the block has ended."""
+
+    def typed(table: pl.DataFrame) -> pa.Table:
+        return table.select(pl.col(name).cast(kind) for name, kind in schema.items()).to_arrow()
+
+    with whole_file(path) as temporary:
+        empty = typed(pl.DataFrame(schema=schema))
+        with pq.ParquetWriter(temporary, empty.schema, compression="zstd") as writer:
+            yield lambda table: writer.write_table(typed(table))
+
+
+def user_ranges(*paths: Path) -> list[tuple[int, int]]:
+    """The first and last user_id of `USERS_AT_ONCE` users each, of all the tables' users."""
+    try:
+        found = [pl.scan_parquet(p).select("user_id").unique().collect() for p in paths]
+    except (pl.exceptions.PolarsError, OSError):
+        found = [read_table(p) for p in paths]  # which says what is wrong
+    users = pl.concat(found)["user_id"].unique().sort()
+    parts = [users[n : n + USERS_AT_ONCE] for n in range(0, len(users), USERS_AT_ONCE)]
+    return [(int(part[0]), int(part[-1])) for part in parts]
+
+
+def read_users(path: Path, users: tuple[int, int]) -> pl.DataFrame:
+    """The rows of the users from the first to the last of a table sorted by user."""
+    return pl.scan_parquet(path).filter(pl.col("user_id").is_between(*users)).collect()
