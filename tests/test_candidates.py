@@ -1,9 +1,14 @@
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
 
+from stages import fusion, popularity, rerank
 from stages.candidates import search_unseen
+from stages.common import tables
 from stages.ease import ease_weights
 from stages.faiss_index import Params, build_index
 from stages.fusion import fuse, merge
@@ -133,3 +138,31 @@ def test_fusion_adds_reciprocal_ranks() -> None:
     assert fused["movie_id"].to_list() == [6, 5, 7]
     # 1/62 + 1/61, 1/61, 1/62.
     assert fused["score"].to_list() == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
+
+
+def test_the_number_of_users_at_once_changes_nothing(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tables, popularity):
+        monkeypatch.setattr(module, "USERS_AT_ONCE", 7)
+    data, made = Path("data"), tmp_path
+    split = data / "split"
+    known = split / "train.parquet", split / "val.parquet", data / "histories"
+    movies = data / "movies" / "catalogue.parquet", data / "movies" / "genres.parquet"
+    models, lists, pool = data / "models", data / "recommendations", data / "pools" / "fusion"
+    vectors = data / "embeddings" / "history", models / "item_knn", models / "ease"
+    with contextlib.chdir(tiny_run):
+        popularity.main(movies[0], *known, made / "counts", made / "popularity")
+        fusion.main(lists, made / "pool", made / "fusion")
+        inputs = *movies, data / "popularity", data / "dislikes", *known, *vectors
+        ranked = made / "ranker_history" / "test.parquet"
+        rerank.main("history", models / "ranker_history", pool, *inputs, ranked)
+        pairs = {
+            "pool": pool,
+            **{name: lists / name for name in ("popularity", "fusion", "ranker_history")},
+        }
+        for name, expected in pairs.items():
+            for path in sorted((made / name).glob("*.parquet")):
+                found, wanted = pl.read_parquet(path), pl.read_parquet(expected / path.name)
+                assert found.equals(wanted), path
+                assert wanted["user_id"].n_unique() > 7

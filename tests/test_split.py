@@ -5,7 +5,7 @@ import pytest
 from stages.common.tables import POSITIVES, RATINGS, SPLIT
 from stages.dislikes import known_dislikes
 from stages.hashing import mix
-from stages.histories import last_histories, train_histories
+from stages.histories import draw_users, last_histories, train_histories
 from stages.positives import keep_positives, sample
 from stages.time_split import global_split, leave_one_out, order
 
@@ -115,3 +115,15 @@ def test_train_histories_follow_each_user_in_order() -> None:
     table = train_histories(train, val)
     assert table["movie_id"].to_list() == [0, 1, 2, 3, 0, 1]
     assert table["fold"].to_list() == [0, 1, 1, 2, 0, 2]
+
+
+def test_users_to_learn_from_are_drawn_whoever_else_is_there() -> None:
+    targets = pl.DataFrame({"user_id": range(100, 0, -1)}, schema={"user_id": pl.Int32})
+    few, many = draw_users(targets, 10, 1), draw_users(targets, 40, 1)
+    assert few.height == 10
+    assert set(few["user_id"]) < set(many["user_id"])
+    assert set(draw_users(targets.filter(pl.col("user_id") != 7), 99, 1)["user_id"]) == {
+        user for user in range(1, 101) if user != 7
+    }
+    assert set(draw_users(targets, 10, 2)["user_id"]) != set(few["user_id"])
+    assert draw_users(targets, 1000, 1).height == 100
