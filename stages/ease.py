@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 
 from stages.common.params import Range, load_params
 from stages.common.stage import run_stage
-from stages.item_similarity import run
+from stages.item_similarity import gram, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +27,12 @@ def ease_weights(liked: sp.csr_array, regularisation: float) -> np.ndarray:
 
     With P the inverse of the regularised Gram matrix: -P[i, j] / P[j, j] (Steck 2019).
     """
-    gram = (liked.T @ liked).toarray().astype(np.float64)
-    gram[np.diag_indices_from(gram)] += regularisation
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)
+    shared = gram(liked, np.float64)
+    shared[np.diag_indices_from(shared)] += regularisation
+    inverse = scipy.linalg.inv(shared, assume_a="pos", overwrite_a=True)
+    weights = np.divide(inverse, -np.diag(inverse), dtype=np.float32, casting="same_kind")
     np.fill_diagonal(weights, 0)
-    return weights.astype(np.float32)
+    return weights
 
 
 def main(train: Path, val: Path, histories: Path, model: Path, recommendations: Path) -> str:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from stages.common.params import Range, load_params
 from stages.common.stage import run_stage
-from stages.item_similarity import run
+from stages.item_similarity import gram, run
 from stages.top_k import top_columns
 
 
@@ -41,8 +41,7 @@ def bm25(liked: sp.csr_array, k1: float, b: float) -> sp.csr_array:
 
 def neighbour_weights(liked: sp.csr_array, params: Params) -> np.ndarray:
     """[movies, movies] float32: each liked movie's `neighbours` most similar ones, else 0."""
-    weighted = bm25(liked, params.k1, params.b)
-    similar = (weighted.T @ weighted).toarray()
+    similar = gram(bm25(liked, params.k1, params.b), np.float32)
     np.fill_diagonal(similar, 0)
     columns, best = top_columns(similar, params.neighbours)
     weights = np.zeros_like(similar)

@@ -13,7 +13,7 @@ from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.folds import folds
 from stages.top_k import CandidateParams, best_unseen, interactions, top_columns
 
-USERS_AT_ONCE = 4096
+USERS_AT_ONCE, MOVIES_AT_ONCE = 4096, 1024
 Fit = Callable[[sp.csr_array], np.ndarray]
 
 
@@ -21,6 +21,20 @@ def most_liked(likings: pl.DataFrame, limit: int) -> np.ndarray:
     """The ids of the `limit` most liked movies, sorted by id; bounds a dense matrix's memory."""
     counts = likings.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
     return counts.head(limit)["movie_id"].sort().to_numpy()
+
+
+def gram(table: sp.csr_array, kind: type[np.floating]) -> np.ndarray:
+    """[movies, movies] products of all pairs of columns of [users, movies]; dense, of type `kind`.
+
+    Some rows after the other: nearly full, a sparse result would take three times the memory.
+    """
+    made = np.empty((table.shape[1],) * 2, dtype=kind)
+    columns = table.T.tocsr()
+    for start in range(0, len(made), MOVIES_AT_ONCE):
+        made[start : start + MOVIES_AT_ONCE] = (
+            columns[start : start + MOVIES_AT_ONCE] @ table
+        ).toarray()
+    return made
 
 
 def recommend_similar(
