@@ -74,8 +74,8 @@ def clean_ratings(
     if raw.height == 0:
         raise StageError(f"{where}: holds no ratings; put the data in")
     if raw.schema["timestamp"] == pl.String:
-        parsed = pl.col("timestamp").str.to_datetime(strict=False).dt.epoch("s")
-        raw = raw.with_columns(timestamp=parsed)
+        text = pl.col("timestamp").str.replace("T", " ", literal=True).str.strip_suffix("Z")
+        raw = raw.with_columns(timestamp=text.str.to_datetime(strict=False).dt.epoch("s"))
     table = raw.with_row_index("row").with_columns(pl.col("timestamp").cast(pl.Int64, strict=False))
     complete = table.drop_nulls().filter(pl.col("rating").is_not_nan())
     if complete.height == 0:

@@ -20,8 +20,9 @@ from stages.raw_formats import raw_files
 MIRROR = "MOVIELENS_MIRROR"  # environment variable: a folder or address that holds the zips
 SCHEMES = ("https://", "file://")
 CHUNK = 1 << 20
+PART = ".part"  # ends the name of an unfinished download
 # The largest raw file, ml-32m's ratings.csv, unpacks to 0.9 GB.
-LARGEST_MEMBER = 8 << 30
+LARGEST_MEMBER = 2 << 30
 
 
 def fetch_package(requirement: str, folder: Path) -> Path:
@@ -46,7 +47,7 @@ def fetch_url(url: str, folder: Path) -> Path:
         url = f"{mirror.rstrip('/')}/{name}"
     if not url.startswith(SCHEMES):
         raise StageError(f"{MIRROR}: {mirror} is not https; give a folder or an https address")
-    part = folder / f"{name}.part"
+    part = folder / f"{name}{PART}"
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -81,17 +82,18 @@ def check_sum(path: Path, expected: str, name: str) -> None:
 
 def extract(archive: Path, folder: str, raw: Path) -> None:
     """Take the raw files of `folder` out of a zip; no other member is touched."""
+    shown = archive.name.removesuffix(PART)
     try:
         with zipfile.ZipFile(archive) as zipped:
             inside = [i for i in zipped.infolist() if str(Path(i.filename).parent) == folder]
             members = {Path(i.filename).name: i for i in inside if not i.is_dir()}
-            for name in raw_files(members.keys(), archive.name):
+            for name in raw_files(members.keys(), shown):
                 if members[name].file_size > LARGEST_MEMBER:
-                    raise StageError(f"{archive.name}: {name} is too large; do not use this file")
+                    raise StageError(f"{shown}: {name} is too large; do not use this file")
                 with zipped.open(members[name]) as source, (raw / name).open("wb") as target:
                     shutil.copyfileobj(source, target, CHUNK)
     except zipfile.BadZipFile:
-        raise StageError(f"{archive.name}: is not a zip file; download it again") from None
+        raise StageError(f"{shown}: is not a whole zip file; download it again") from None
 
 
 def download(source: str, sources: Path, raw: Path, parts: Path) -> None:

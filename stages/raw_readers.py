@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
+from stages import raw_text
 from stages.common.stage import StageError
 from stages.raw_formats import IMPLICIT, RawFiles
 
@@ -22,7 +23,6 @@ U_ITEM_GENRES = [
     *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
     *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
 ]
-SEPARATORS = ",\t;|"
 # Each column's name in the pipeline, then the names that it has in files.
 NAMES = {
     "user": ("user_id", ["userId", "user_id"]),
@@ -65,11 +65,11 @@ def read_ratings(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFram
         # "::" is not a single byte; at ":" every second column is empty.
         step, separator = (2, ":") if files.kind == "dat" else (1, "\t")
         options = {"separator": separator, "quote_char": None, "has_header": False}
-        head = _head(path, **options)
-        if head.width <= step * 3:
+        first = raw_text.head(path, **options)
+        if first.width <= step * 3:
             raise StageError(f"{path}: a row has less than 4 fields; take the file again")
-        found = dict(zip((NAMES[f][0] for f in RATING_FIELDS), head.columns[::step]))
-        return _text_ratings(path, head, found, **options)
+        found = dict(zip((NAMES[f][0] for f in RATING_FIELDS), first.columns[::step]))
+        return _text_ratings(path, first, found, **options)
     needed = {"user", "item", "timestamp"}
     if not any(mark in files.ratings for mark in IMPLICIT):
         needed.add("rating")
@@ -81,10 +81,12 @@ def read_ratings(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFram
         if "rating" in table.columns:
             table = table.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
         return table
-    options = _separator(path)
-    head = _head(path, **options)
-    found = _find(head.columns, columns, RATING_FIELDS, needed, path)
-    return _text_ratings(path, head, found, **options)
+    options = raw_text.separator(path)
+    first = raw_text.head(path, **options)
+    found = _find(first.columns, columns, RATING_FIELDS, needed, path)
+    table = _text_ratings(path, first, found, **options)
+    raw_text.one_row_per_line(table.height, path)
+    return table
 
 
 def read_movies(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFrame:
@@ -98,11 +100,16 @@ def read_movies(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFrame
     elif path.suffix == ".parquet":
         table = _parquet(path, columns, MOVIE_FIELDS, {"item"})
     else:
-        options = _separator(path)
+        options = raw_text.separator(path)
         if files.kind == "recbole":
             options["quote_char"] = None
-        found = _find(_head(path, **options).columns, columns, MOVIE_FIELDS, {"item"}, path)
+        header = raw_text.head(path, **options).columns
+        found = _find(header, columns, MOVIE_FIELDS, {"item"}, path)
         table = _csv(path, found, dict.fromkeys(found, pl.String), **options)
+        broken = table.filter(pl.any_horizontal(pl.all().str.contains("\n", literal=True)))
+        if broken.height:
+            where = f"movie {broken['movie_id'][0]} goes over several lines"
+            raise StageError(f"{path}: {where}; correct its quotes")
     return _titled(table, " " if files.kind == "recbole" else "|")
 
 
@@ -133,29 +140,12 @@ def _find(
     return found
 
 
-def _separator(path: Path) -> dict[str, Any]:
-    """The options by which a file with a header is read: what stands most often in the header."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = file.readline()
-    return {"separator": max(SEPARATORS, key=header.count)}
-
-
-def _head(path: Path, **options: Any) -> pl.DataFrame:
-    """The first row as text, under the header's names."""
-    try:
-        return pl.read_csv(path, n_rows=1, infer_schema=False, **options)
-    except pl.exceptions.NoDataError:
-        raise StageError(f"{path}: is empty; put the data in") from None
-    except pl.exceptions.PolarsError as error:
-        raise StageError(f"{path}: {str(error).splitlines()[0]}; correct the file") from None
-
-
 def _text_ratings(
-    path: Path, head: pl.DataFrame, found: dict[str, str], **options: Any
+    path: Path, first: pl.DataFrame, found: dict[str, str], **options: Any
 ) -> pl.DataFrame:
     types = {"user_id": pl.String, "movie_id": pl.String, "rating": pl.Float64}
-    first = str(head[found["timestamp"]].first() or "").strip()
-    text = "-" in first.lstrip("-") or ":" in first  # such as "2005-04-02 23:53:47"
+    time = str(first[found["timestamp"]].first() or "").strip()
+    text = "-" in time.lstrip("-") or ":" in time  # such as "2005-04-02 23:53:47"
     return _csv(path, found, types | {"timestamp": pl.String if text else pl.Float64}, **options)
 
 
@@ -164,18 +154,7 @@ def _csv(
 ) -> pl.DataFrame:
     """The columns `found`, by the pipeline's names and the file's (or Polars' own)."""
     overrides = {name: types[ours] for ours, name in found.items()}
-    try:
-        # A value that is no number becomes null and is counted by `clean`.
-        table = pl.read_csv(
-            path,
-            columns=list(overrides),
-            schema_overrides=overrides,
-            infer_schema=False,
-            ignore_errors=True,
-            **options,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise StageError(f"{path}: {str(error).splitlines()[0]}; correct the file") from None
+    table = raw_text.table(path, overrides, **options)
     return table.select(pl.col(name).alias(ours) for ours, name in found.items())
 
 
@@ -193,26 +172,15 @@ def _parquet(
     return table.with_columns((IDS - cs.integer()).cast(pl.String))
 
 
-def _lines(path: Path, separator: str) -> pl.DataFrame:
-    """Fields of a latin-1 file, as one list column."""
-    text = path.read_bytes().decode("latin-1")
-    lines = [line for line in text.splitlines() if line]
-    if not lines:
-        raise StageError(f"{path}: is empty; put the data in")
-    return pl.DataFrame({"fields": lines}).select(pl.col("fields").str.split(separator))
-
-
 def _movies_dat(path: Path) -> pl.DataFrame:
     field = pl.col("fields").list
-    return _lines(path, "::").select(
+    return raw_text.fields(path, "::", 3).select(
         movie_id=field.get(0), title=field.get(1, null_on_oob=True), genres=field.last()
     )
 
 
 def _movies_u_item(path: Path) -> pl.DataFrame:
-    table = _lines(path, "|")
-    if table["fields"].list.len().min() != 5 + len(U_ITEM_GENRES):
-        raise StageError(f"{path}: a line has not 24 fields; take the file from ml-100k again")
+    table = raw_text.fields(path, "|", 5 + len(U_ITEM_GENRES))
     field = pl.col("fields").list
     flags = [
         pl.when(field.get(5 + i) == "1").then(pl.lit(genre))

@@ -63,7 +63,7 @@ def test_a_page_instead_of_a_zip_is_named(mirror: Path, tmp_path: Path) -> None:
     page = b"<html>not found</html>"
     (mirror / "ml-tiny.zip").write_bytes(page)
     describe(tmp_path, page)
-    with pytest.raises(StageError, match="is not a zip file; download it again"):
+    with pytest.raises(StageError, match="is not a whole zip file; download it again"):
         fetch(tmp_path)
 
 
