@@ -63,7 +63,7 @@ def main(embeddings: Path, popularity: Path, index: Path) -> str:
         built = build_index(table["movie_id"].to_numpy(), table["embedding"].to_numpy(), params)
         path = index / f"{fold}.faiss"
         with whole_file(path) as temporary:
-            faiss.write_index(built, str(temporary))
+            temporary.write_bytes(faiss.serialize_index(built))
     return f"{built.ntotal:,} movies, {params.kind}"
 
 

@@ -1,13 +1,15 @@
 """Run a stage from the command line, report what a user can mend, write files whole."""
 
 import argparse
+import glob
 import inspect
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -32,32 +34,65 @@ def run_stage(main: Callable[..., str]) -> None:
             parser.add_argument(option, dest=name, type=parameter.annotation, required=True)
     started = time.perf_counter()
     arguments = vars(parser.parse_args())
+    _end_with_dvc()
     try:
         summary = main(**arguments)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as error:
+        print(f"error: memory: {error}; see `positives.sample_users`", file=sys.stderr)
         sys.exit(1)
     variant = [value for value in arguments.values() if isinstance(value, str)]
     name = "@".join([Path(sys.argv[0]).stem, *variant])
     print(f"{name}: {summary}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
 
 
+def _end_with_dvc() -> None:
+    """Under DVC, end this process within a second of DVC's death: nobody waits for it any more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` only if the block succeeds.
 
-    The block writes a file, or makes a folder, there; what stood at `path` is replaced.
+    The block writes a file, or makes a folder, there; what stood at `path` is replaced. What a
+    killed process has left beside it is removed.
+
+    Raises:
+        StageError: The disk is full, or the folder is not to be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            _remove(left)
         yield temporary
         if temporary.is_dir():
             # os.replace cannot put a folder in the place of one that is not empty.
             shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
+    except OSError as error:
+        where = error.filename if error.filename not in (None, str(temporary)) else path
+        reason = error.strerror or error
+        raise StageError(f"{where}: {reason}; make room, or correct the rights") from None
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder that may not be there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        with suppress(OSError):
+            path.unlink()

@@ -128,7 +128,10 @@ def write_table(table: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
     """Write `table` with exactly the columns of `schema`, in its order; whole or not at all."""
     columns = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
     with whole_file(path) as temporary:
-        columns.write_parquet(temporary, compression="zstd")
+        try:
+            columns.write_parquet(temporary, compression="zstd")
+        except pl.exceptions.PolarsError as error:  # what else can it be than the disk?
+            raise OSError(str(error)) from None
 
 
 @contextmanager

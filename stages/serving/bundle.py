@@ -112,7 +112,7 @@ def write_bundle(bundle: Bundle, folder: Path) -> None:
     for kind in ("index", "ranker"):
         (folder / kind).mkdir()
     for name, index in bundle.indexes.items():
-        faiss.write_index(index, str(folder / "index" / f"{name}.faiss"))
+        (folder / "index" / f"{name}.faiss").write_bytes(faiss.serialize_index(index))
     for number, text in enumerate(bundle.boosters):
         (folder / "ranker" / f"{number}.txt").write_text(text, encoding="utf-8")
     write_json(describe(bundle), folder / SCHEMA)
