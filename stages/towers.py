@@ -55,12 +55,14 @@ class NumpyOps:
     @staticmethod
     def sigmoid(x: np.ndarray) -> np.ndarray:
         """1 / (1 + exp(-x))."""
-        return 1 / (1 + np.exp(-x))
+        with np.errstate(over="ignore"):  # then it is 0
+            return 1 / (1 + np.exp(-x))
 
     @staticmethod
     def silu(x: np.ndarray) -> np.ndarray:
         """x * sigmoid(x)."""
-        return x / (1 + np.exp(-x))
+        with np.errstate(over="ignore"):
+            return x / (1 + np.exp(-x))
 
     @staticmethod
     def dropout(x: np.ndarray) -> np.ndarray:

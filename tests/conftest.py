@@ -39,10 +39,10 @@ def tiny_tables(users: int = 60, movies: int = 40) -> tuple[pl.DataFrame, pl.Dat
     return ratings, catalogue
 
 
-def write_tiny(folder: Path) -> Path:
-    """Make `folder`, with the ratings.csv and movies.csv of `tiny_tables`."""
+def write_tiny(folder: Path, tables: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> Path:
+    """Make `folder`, with ratings.csv and movies.csv; those of `tiny_tables` unless given."""
     folder.mkdir(parents=True)
-    ratings, movies = tiny_tables()
+    ratings, movies = tables or tiny_tables()
     ratings.write_csv(folder / "ratings.csv")
     movies.write_csv(folder / "movies.csv")
     return folder

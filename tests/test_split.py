@@ -1,13 +1,19 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
-from stages.common.tables import POSITIVES, RATINGS, SPLIT
+from stages import histories
+from stages.common.tables import POSITIVES, RATINGS, SPLIT, VALIDATION
 from stages.dislikes import known_dislikes
+from stages.folds import FOLDS
 from stages.hashing import mix
 from stages.histories import draw_users, last_histories, train_histories
 from stages.positives import keep_positives, sample
 from stages.time_split import global_split, leave_one_out, order
+from tests.conftest import ROOT
 
 
 def positives(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
@@ -127,3 +133,21 @@ def test_users_to_learn_from_are_drawn_whoever_else_is_there() -> None:
     }
     assert set(draw_users(targets, 10, 2)["user_id"]) != set(few["user_id"])
     assert draw_users(targets, 1000, 1).height == 100
+
+
+def test_the_histories_of_every_fold_end_before_its_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    rows = [(u, m, m) for u in (1, 2) for m in range(9)]
+    train, val, _ = leave_one_out(order(positives(rows), "file", 0), 3, 3)
+    files = tmp_path / "train.parquet", tmp_path / "val.parquet"
+    train.write_parquet(files[0])
+    val.select(VALIDATION.names()).write_parquet(files[1])
+    histories.main(*files, tmp_path)
+    found = {fold: pl.read_parquet(tmp_path / f"{fold}.parquet") for fold in FOLDS}
+    # Of nine likings the last is the test target, the one before the validation target, and the
+    # three before that are early.
+    for fold, length in {"early": 4, "val": 7, "test": 8}.items():
+        assert found[fold]["history"].to_list() == [list(range(length))] * 2

@@ -113,9 +113,9 @@ def export_bundle(ranker: str, bundle: Path) -> None:
     )
 
 
-def run_chain(folder: Path) -> None:
+def run_chain(folder: Path, tables: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> None:
     """Run every stage up to the lists of the rankers and the bundle, below `folder`/data."""
-    write_tiny(folder / DATA / "raw")
+    write_tiny(folder / DATA / "raw", tables)
     shutil.copy(ROOT / "params.yaml", folder)
     edit_params(folder, **SMALL)
     params = YAML(typ="safe", pure=True).load(folder / "params.yaml")
