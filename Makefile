@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: repro plots test test-all lint peers
+.PHONY: repro plots test test-all lint peers requirements audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -20,7 +21,7 @@ test: $(VENV)/installed
 
 # Also the recipes of docs/: experiments, sharing through a local S3 server, data of other kinds.
 test-all: $(VENV)/installed
-	python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(INSTALL) -r tests/requirements.txt
 	python -m pytest
 
 lint: $(VENV)/installed
@@ -29,7 +30,7 @@ lint: $(VENV)/installed
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 # Other libraries on our split, in an environment of their own; after `make repro`.
@@ -39,4 +40,20 @@ peers: $(VENV)-peers/installed
 $(VENV)-peers/installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Versions and hashes of all that requirements.in and tests/requirements.in need.
+LOCK := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+  --generate-hashes --no-annotate --custom-compile-command "make requirements"
+requirements: $(VENV)-lock/installed
+	$(VENV)-lock/bin/$(LOCK) requirements.in -o requirements.txt
+	$(VENV)-lock/bin/$(LOCK) -c requirements.txt tests/requirements.in -o tests/requirements.txt
+
+# Known vulnerabilities of those versions.
+audit: $(VENV)-lock/installed
+	$(VENV)-lock/bin/pip-audit --no-deps --disable-pip -r requirements.txt
+
+$(VENV)-lock/installed:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv==0.13.9 pip-audit==2.10.1
 	@touch $@

@@ -113,11 +113,16 @@ def export_bundle(ranker: str, bundle: Path) -> None:
     )
 
 
-def run_chain(folder: Path, tables: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> None:
-    """Run every stage up to the lists of the rankers and the bundle, below `folder`/data."""
+def run_chain(
+    folder: Path, tables: tuple[pl.DataFrame, pl.DataFrame] | None = None, **changes: object
+) -> None:
+    """Run every stage up to the lists of the rankers and the bundle, below `folder`/data.
+
+    `tables` are those of `write_tiny`, `changes` those of `edit_params`.
+    """
     write_tiny(folder / DATA / "raw", tables)
     shutil.copy(ROOT / "params.yaml", folder)
-    edit_params(folder, **SMALL)
+    edit_params(folder, **SMALL, **changes)
     params = YAML(typ="safe", pure=True).load(folder / "params.yaml")
     towers = list(params["retrievers"])
     catalogue, genres, counts = (
