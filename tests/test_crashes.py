@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -205,3 +206,25 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     assert (clone / "dvc.lock").read_bytes() == lock
     assert run(["git", "status", "--porcelain"], clone).stdout == ""
     assert not list((clone / "data").rglob("*.tmp"))
+
+
+@pytest.mark.long
+def test_two_runs_at_once_do_no_harm(finished_run: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    run(["git", "clone", "-q", str(finished_run), str(clone)], tmp_path)
+    lock = (clone / "dvc.lock").read_bytes()
+    (clone / "dvc.lock").unlink()
+    both = []
+    for _ in range(2):
+        command = [sys.executable, "-m", "dvc", "repro"]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        both.append(subprocess.Popen(command, cwd=clone, **streams))
+        time.sleep(3)
+    for process in both:
+        text, _ = process.communicate()
+        assert "Traceback" not in text
+        # DVC refuses to write what another of its processes works on.
+        assert process.returncode == 0 or re.search(r"(is busy|Unable to acquire lock)", text), text
+    dvc(clone, "repro")
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert run(["git", "status", "--porcelain"], clone).stdout == ""
