@@ -81,10 +81,13 @@ def check_sum(path: Path, expected: str, name: str) -> None:
 
 
 def extract(archive: Path, folder: str, raw: Path) -> None:
-    """Take the raw files of `folder` out of a zip; no other member is touched."""
+    """Take the raw files of `folder` out of a zip, if no member leads out of it."""
     shown = archive.name.removesuffix(PART)
     try:
         with zipfile.ZipFile(archive) as zipped:
+            for name in zipped.namelist():
+                if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+                    raise StageError(f"{shown}: {name} leads elsewhere; do not use this file")
             inside = [i for i in zipped.infolist() if str(Path(i.filename).parent) == folder]
             members = {Path(i.filename).name: i for i in inside if not i.is_dir()}
             for name in raw_files(members.keys(), shown):
