@@ -169,40 +169,20 @@ def of_size(claimed: int) -> bytes:
 
 
 GOOD = {"ml-tiny/ratings.csv": RATINGS, "ml-tiny/movies.csv": MOVIES}
-ZIPS = {  # fault: (bytes of the file, whether its checksum is the expected one, error or "")
-    "a zip with paths that lead out of its folder": (
-        archive({**GOOD, "../out.csv": "x", "ml-tiny/../../out.csv": "x"}),
-        True,
-        "",
-    ),
-    "a zip with absolute paths": (archive({**GOOD, "/tmp/out.csv": "x"}), True, ""),
-    "a zip bomb": (
-        of_size(2**32 - 2),
-        True,
-        "ml-tiny.zip: ratings.csv is too large; do not use this file",
-    ),
-    "a zip that unpacks to more than it says": (
-        of_size(10),
-        True,
-        "ml-tiny.zip: is not a whole zip file; download it again",
-    ),
-    "a zip that is cut off": (
-        archive(GOOD, 300),
-        True,
-        "ml-tiny.zip: is not a whole zip file; download it again",
-    ),
-    "a web page instead of a zip": (
-        b"<html>not found</html>",
-        True,
-        "ml-tiny.zip: is not a whole zip file; download it again",
-    ),
-    "a zip without ratings": (
-        archive({"ml-tiny/movies.csv": MOVIES}),
-        True,
-        "ml-tiny.zip: holds no ratings file of a known name; ",
-    ),
+# fault: (bytes of the file, whether its checksum is the expected one, error or "")
+# fmt: off
+ZIPS = {
+    "a zip with paths that lead out of its folder": (archive({**GOOD, "ml-tiny/../../out.csv": "x"}), True, "ml-tiny.zip: ml-tiny/../../out.csv leads elsewhere; do not use this file"),
+    "a zip with absolute paths": (archive({**GOOD, "/tmp/out.csv": "x"}), True, "ml-tiny.zip: /tmp/out.csv leads elsewhere; do not use this file"),
+    "a zip with other files": (archive({**GOOD, "ml-tiny/README.txt": "x", "other/ratings.csv": "x"}), True, ""),
+    "a zip bomb": (of_size(2**32 - 2), True, "ml-tiny.zip: ratings.csv is too large; do not use this file"),
+    "a zip that unpacks to more than it says": (of_size(10), True, "ml-tiny.zip: is not a whole zip file; download it again"),
+    "a zip that is cut off": (archive(GOOD, 300), True, "ml-tiny.zip: is not a whole zip file; download it again"),
+    "a web page instead of a zip": (b"<html>not found</html>", True, "ml-tiny.zip: is not a whole zip file; download it again"),
+    "a zip without ratings": (archive({"ml-tiny/movies.csv": MOVIES}), True, "ml-tiny.zip: holds no ratings file of a known name; "),
     "a zip with another checksum": (archive(GOOD), False, "ml-tiny: its sha256 is "),
 }
+# fmt: on
 
 
 def page() -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -181,31 +182,46 @@ run_stage(main)
     assert done.stderr.count("\n") == 1
 
 
+def disturbed(clone: Path, seconds: float, number: signal.Signals, gib: float = 0) -> None:
+    """Start `dvc repro`, with so much memory if any is given, and send it a signal."""
+
+    def limit() -> None:
+        if gib:
+            resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30),) * 2)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=clone,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=limit,
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.send_signal(number)  # to DVC alone, which may leave its stage behind
+    process.wait(60)
+    time.sleep(1)
+
+
 @pytest.mark.long
-def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
+def test_a_run_that_is_disturbed_again_and_again_ends_like_another(
     finished_run: Path, tmp_path: Path
 ) -> None:
-    clone = tmp_path / "clone"
-    run(["git", "clone", "-q", str(finished_run), str(clone)], tmp_path)
-    lock = (clone / "dvc.lock").read_bytes()
-    (clone / "dvc.lock").unlink()
-    draw = random.Random(1)
-    for number in [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] * 5:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"],
-            cwd=clone,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(2, 20))
-        process.send_signal(number)  # to DVC alone, which may leave its stage behind
-        process.wait(60)
-        time.sleep(1)
-    dvc(clone, "repro")
-    assert (clone / "dvc.lock").read_bytes() == lock
-    assert run(["git", "status", "--porcelain"], clone).stdout == ""
-    assert not list((clone / "data").rglob("*.tmp"))
+    with mounted(tmp_path / "small", "size=8m") as small:
+        clone = small / "clone"
+        run(["git", "clone", "-q", str(finished_run), str(clone)], tmp_path)
+        lock = (clone / "dvc.lock").read_bytes()
+        (clone / "dvc.lock").unlink()
+        dvc(clone, "repro", ok=False)  # the disk is full
+        run(["mount", "-o", "remount,size=2g", str(small)], tmp_path)
+        disturbed(clone, 120, signal.SIGTERM, gib=1.0)
+        draw = random.Random(1)
+        for number in [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] * 5:
+            disturbed(clone, draw.uniform(2, 20), number)
+        dvc(clone, "repro")
+        assert (clone / "dvc.lock").read_bytes() == lock
+        assert run(["git", "status", "--porcelain"], clone).stdout == ""
+        assert not list((clone / "data").rglob("*.tmp"))
 
 
 @pytest.mark.long
