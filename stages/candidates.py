@@ -5,6 +5,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
 from stages.common.params import load_params
 from stages.common.stage import run_stage
@@ -32,8 +33,9 @@ def search_unseen(
     """
     seen = seen_keys(likings)
     sizes = seen_counts(likings, users)
-    lists = []
-    for start in range(0, len(users), USERS_AT_ONCE):
+    lists, starts = [], range(0, len(users), USERS_AT_ONCE)
+    shown = None if len(starts) > 1 else True  # a single batch is over at once
+    for start in tqdm(starts, desc="batches of users", disable=shown, leave=False):
         part = slice(start, start + USERS_AT_ONCE)
         k = min(count + int(sizes[part].max()), index.ntotal)
         scores, movies = index.search(np.ascontiguousarray(queries[part]), k)

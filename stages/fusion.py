@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import polars as pl
+from tqdm import tqdm
 
 from stages.common.params import Range, load_params
 from stages.common.stage import StageError, run_stage
@@ -69,7 +70,8 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
             growing_table(pool / f"{fold}.parquet", schema) as append_pool,
             growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
         ):
-            for users in user_ranges(*paths.values()):
+            ranges = user_ranges(*paths.values())
+            for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
                 lists = {name: read_users(path, users) for name, path in paths.items()}
                 merged = merge(lists)
                 append_pool(merged)

@@ -5,6 +5,7 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
 from stages.boosters import booster_texts, read_boosters
 from stages.common.params import read_value
@@ -52,7 +53,8 @@ def main(
     ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
     rows = 0
     with growing_table(recommendations, RECOMMENDATIONS) as append:
-        for users in user_ranges(candidates):
+        ranges = user_ranges(candidates)
+        for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
             some = as_pool(read_users(candidates, users), pool.name)
             features = build_features(pool_features(some, groups), before, data, groups)
             append(rerank(boosters, features, threads))
