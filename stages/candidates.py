@@ -11,10 +11,7 @@ from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 from stages.folds import FOLDS, folds
-from stages.pairs import seen_keys
-from stages.top_k import CandidateParams, best_unseen, seen_counts
-
-USERS_AT_ONCE = 4096
+from stages.top_k import CandidateParams, best_unseen, user_batches
 
 
 def search_unseen(
@@ -31,17 +28,14 @@ def search_unseen(
         likings: What users have seen.
         count: Movies per user.
     """
-    seen = seen_keys(likings)
-    sizes = seen_counts(likings, users)
-    lists, starts = [], range(0, len(users), USERS_AT_ONCE)
-    shown = None if len(starts) > 1 else True  # a single batch is over at once
-    for start in tqdm(starts, desc="batches of users", disable=shown, leave=False):
-        part = slice(start, start + USERS_AT_ONCE)
-        k = min(count + int(sizes[part].max()), index.ntotal)
-        scores, movies = index.search(np.ascontiguousarray(queries[part]), k)
+    lists, batches = [], user_batches(users, likings)
+    shown = None if len(batches) > 1 else True  # a single one is over at once
+    for batch in tqdm(batches, desc="batches of users", disable=shown, leave=False):
+        k = min(count + batch.longest, index.ntotal)
+        scores, movies = index.search(np.ascontiguousarray(queries[batch.place]), k)
         if index.metric_type == faiss.METRIC_L2:
             scores = -scores  # a distance: smaller is better
-        lists.append(best_unseen(users[part], movies, scores, seen, count))
+        lists.append(best_unseen(users[batch.place], movies, scores, batch.seen, count))
     return pl.concat(lists)
 
 

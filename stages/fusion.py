@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import polars as pl
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from stages.common.tables import (
     user_ranges,
 )
 from stages.folds import FOLDS
+from stages.pairs import pair_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,21 @@ def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
         user_id, movie_id, then `score_<generator>` and `rank_<generator>`, null where the
         generator did not recommend the movie; sorted by user and movie.
     """
-    keys = ["user_id", "movie_id"]
-    pool = pl.concat([table.select(keys) for table in lists.values()]).unique().sort(keys)
+    keys = {
+        name: pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
+        for name, table in lists.items()
+    }
+    every = np.unique(np.concatenate(list(keys.values())))
+    pairs = {"user_id": every >> 32, "movie_id": every & 0xFFFFFFFF}
+    columns = pl.DataFrame(pairs, schema_overrides=RECOMMENDATIONS).get_columns()
     for name, table in lists.items():
-        named = table.rename({"score": f"score_{name}", "rank": f"rank_{name}"})
-        pool = pool.join(named, on=keys, how="left", maintain_order="left")
-    return pool
+        row = np.full(len(every), table.height)
+        row[np.searchsorted(every, keys[name])] = np.arange(table.height)
+        # What is not in the list takes the row after its last one, a null.
+        for kind in ("score", "rank"):
+            said = table[kind].extend_constant(None, 1)
+            columns.append(said.gather(row).alias(f"{kind}_{name}"))
+    return pl.DataFrame(columns)
 
 
 def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:

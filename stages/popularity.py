@@ -15,10 +15,7 @@ from stages.common.tables import (
     write_table,
 )
 from stages.folds import folds
-from stages.pairs import seen_keys
-from stages.top_k import CandidateParams, best_unseen, seen_counts
-
-USERS_AT_ONCE = 4096
+from stages.top_k import CandidateParams, best_unseen, user_batches
 
 
 def count_likings(catalogue: pl.DataFrame, likings: pl.DataFrame) -> pl.DataFrame:
@@ -34,15 +31,13 @@ def recommend_popular(
 ) -> pl.DataFrame:
     """RECOMMENDATIONS: each user's `count` most liked unseen movies, scored by likings."""
     liked = popularity.filter(pl.col("likings") > 0).sort("popularity_rank", "movie_id")
-    seen, sizes = seen_keys(likings), seen_counts(likings, users)
     lists = [pl.DataFrame(schema=RECOMMENDATIONS)]
-    for start in range(0, len(users), USERS_AT_ONCE):
-        part = slice(start, start + USERS_AT_ONCE)
-        best = liked.head(count + int(sizes[part].max()))
-        shape = (len(users[part]), best.height)
+    for batch in user_batches(users, likings):
+        some, best = users[batch.place], liked.head(count + batch.longest)
+        shape = (len(some), best.height)
         movies = np.broadcast_to(best["movie_id"].to_numpy(), shape)
         scores = np.broadcast_to(best["likings"].to_numpy(), shape)
-        lists.append(best_unseen(users[part], movies, scores, seen, count))
+        lists.append(best_unseen(some, movies, scores, batch.seen, count))
     return pl.concat(lists)
 
 

@@ -1,7 +1,7 @@
 """Lists of the best unseen movies, cut from scored ones."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,9 @@ import scipy.sparse as sp
 
 from stages.common.params import Range
 from stages.common.tables import RECOMMENDATIONS
-from stages.pairs import contains, pair_keys
+from stages.pairs import contains, pair_keys, seen_keys
+
+USERS_AT_ONCE = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,24 @@ def interactions(likings: pl.DataFrame, users: np.ndarray, movies: np.ndarray) -
     return sp.csr_array((ones, (rows, columns)), shape=(len(users), len(movies)))
 
 
+class UserBatch(NamedTuple):
+    """Some users: where they stand, the keys of what they have seen, the most that one has."""
+
+    place: slice
+    seen: np.ndarray
+    longest: int
+
+
+def user_batches(users: np.ndarray, likings: pl.DataFrame) -> list[UserBatch]:
+    """`USERS_AT_ONCE` of the sorted `users` each; `likings` are what users have seen."""
+    seen, nothing = seen_keys(likings), np.zeros_like(users)
+    first, end = (np.searchsorted(seen, pair_keys(ids, nothing)) for ids in (users, users + 1))
+    parts = [slice(n, n + USERS_AT_ONCE) for n in range(0, len(users), USERS_AT_ONCE)]
+    return [
+        UserBatch(p, seen[first[p][0] : end[p][-1]], int((end[p] - first[p]).max())) for p in parts
+    ]
+
+
 def best_unseen(
     users: np.ndarray, movies: np.ndarray, scores: np.ndarray, seen: np.ndarray, count: int
 ) -> pl.DataFrame:
@@ -46,28 +66,16 @@ def best_unseen(
     Returns:
         RECOMMENDATIONS, sorted by user and rank.
     """
-    # Only these users' part: a search in it is quicker.
-    ends = pair_keys(users[[0, -1]] + np.array([0, 1]), np.zeros(2)) if len(users) else []
-    mine = seen[slice(*np.searchsorted(seen, ends))]
-    keep = (movies >= 0) & ~contains(mine, pair_keys(users[:, None], movies))
+    keep = (movies >= 0) & ~contains(seen, pair_keys(users[:, None], movies))
     rank = np.cumsum(keep, axis=1)
     keep &= rank <= count
     columns = {
-        "user_id": np.broadcast_to(users[:, None], movies.shape)[keep],
-        "movie_id": movies[keep],
-        "score": scores[keep],
-        "rank": rank[keep],
+        "user_id": np.broadcast_to(users[:, None], movies.shape)[keep].astype(np.int32),
+        "movie_id": movies[keep].astype(np.int32),
+        "score": scores[keep].astype(np.float32),
+        "rank": rank[keep].astype(np.uint16),
     }
-    return pl.DataFrame(columns).cast(dict(RECOMMENDATIONS))
-
-
-def seen_counts(likings: pl.DataFrame, users: np.ndarray) -> np.ndarray:
-    """[users] how many rows of `likings` each of the sorted `users` has."""
-    counts = likings.group_by("user_id").len().sort("user_id")
-    place = np.searchsorted(counts["user_id"].to_numpy(), users).clip(max=counts.height - 1)
-    return np.where(
-        counts["user_id"].to_numpy()[place] == users, counts["len"].to_numpy()[place], 0
-    )
+    return pl.DataFrame(columns, schema=RECOMMENDATIONS)
 
 
 def top_columns(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 
-from stages import fusion, popularity, rerank
+from stages import fusion, popularity, rerank, top_k
 from stages.candidates import search_unseen
 from stages.common import tables
 from stages.ease import ease_weights
@@ -143,7 +143,7 @@ def test_fusion_adds_reciprocal_ranks() -> None:
 def test_the_number_of_users_at_once_changes_nothing(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (tables, popularity):
+    for module in (tables, top_k):
         monkeypatch.setattr(module, "USERS_AT_ONCE", 7)
     data, made = Path("data"), tmp_path
     split = data / "split"

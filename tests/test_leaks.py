@@ -66,7 +66,7 @@ class Mutation(NamedTuple):
 MUTATIONS = {
     "seen movies are left out (index)": Mutation(
         "stages/top_k.py",
-        "keep = (movies >= 0) & ~contains(mine, pair_keys(users[:, None], movies))",
+        "keep = (movies >= 0) & ~contains(seen, pair_keys(users[:, None], movies))",
         "keep = movies >= 0",
         "test_candidates.py::test_every_index_gives_the_best_unseen_in_order[flat]",
     ),
