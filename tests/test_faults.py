@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, edit_params
+from stages.common.stage import StageError
+from tests.conftest import ROOT, edit_params, tiny_tables
 from tests.faults import ORDER, SHARED, ZIPS, Case, page
+from tests.tiny_chain import run_chain
 
 SPLIT = "--train data/split/train.parquet --val data/split/val.parquet"
 BEFORE = f"{SPLIT} --histories data/histories"
@@ -102,3 +104,9 @@ def test_a_bad_archive_is_refused_or_only_its_raw_files_are_taken(
 def test_the_page_lists_every_fault() -> None:
     assert (ROOT / "docs" / "faults.md").read_text() == page()
     assert len(SHARED) + len(ZIPS) >= 60
+
+
+def test_too_few_users_for_a_ranker_are_one_line(tmp_path: Path) -> None:
+    ratings, movies = tiny_tables(users=2)
+    with pytest.raises(StageError, match="no target was retrieved"):
+        run_chain(tmp_path, (ratings, movies))
