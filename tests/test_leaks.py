@@ -1,5 +1,6 @@
 """No system sees its answer: with random targets all fall to chance, and every guard is needed."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 from stages.common.params import YAML
 from stages.metrics import target_ranks
-from tests.conftest import ROOT, run, tiny_tables
+from tests.conftest import ROOT, dvc, edit_params, run, tiny_tables, write_tiny
 from tests.tiny_chain import run_chain
 
-USERS, LISTED = 300, 10
+USERS, LISTED, LAST = 300, 10, 2_000_000_000
+SYSTEMS = YAML(typ="safe").load(ROOT / "params.yaml")["leaderboard"]["systems"]
 
 
 def with_random_targets() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -30,28 +32,46 @@ def with_random_targets() -> tuple[pl.DataFrame, pl.DataFrame]:
         "userId",
         movieId=pl.Series(drawn, dtype=pl.Int64),
         rating=pl.lit(5.0),
-        timestamp=pl.lit(2_000_000_000, pl.Int64),
+        timestamp=pl.lit(LAST, pl.Int64),
     )
     return pl.concat([ratings, last]), movies
 
 
-def test_with_random_targets_every_system_falls_to_chance(tmp_path: Path) -> None:
-    ratings, movies = with_random_targets()
-    run_chain(tmp_path, (ratings, movies))
-    systems = YAML(typ="safe").load(ROOT / "params.yaml")["leaderboard"]["systems"]
-    data = tmp_path / "data"
-    targets = pl.read_parquet(data / "split" / "test.parquet")
-    assert targets.height > 0.9 * USERS
-    before = ratings.filter(pl.col("timestamp") < 2_000_000_000)
+def chance(ratings: pl.DataFrame, movies: pl.DataFrame) -> tuple[float, float]:
+    """The least and the largest recall@10 that lists which know nothing of the targets can have."""
+    before = ratings.filter(pl.col("timestamp") < LAST)
     rated = before.group_by("userId").len()["len"].mean()
     liked = before.filter(pl.col("rating") >= 4).group_by("userId").len()["len"].mean()
     # Who knows what the user has liked draws from the rest; who knows all ratings, from less.
     low, high = (LISTED / (movies.height - known) for known in (liked, rated))
-    noise = 4 * (high / targets.height) ** 0.5
-    for system in systems:
+    noise = 4 * (high / USERS) ** 0.5
+    return low - noise, high + noise
+
+
+def test_with_random_targets_every_stage_falls_to_chance(tmp_path: Path) -> None:
+    ratings, movies = with_random_targets()
+    run_chain(tmp_path, (ratings, movies))
+    low, high = chance(ratings, movies)
+    data = tmp_path / "data"
+    targets = pl.read_parquet(data / "split" / "test.parquet")
+    assert targets.height > 0.9 * USERS
+    for system in SYSTEMS:
         lists = pl.read_parquet(data / "recommendations" / system / "test.parquet")
         found = target_ranks(lists, targets).is_between(1, LISTED).mean()
-        assert low - noise < found < high + noise, system
+        assert low < found < high, system
+
+
+@pytest.mark.long
+def test_with_random_targets_every_trained_system_falls_to_chance(repo: Path) -> None:
+    ratings, movies = with_random_targets()
+    source = write_tiny(repo.parent / "random", (ratings, movies))
+    edit_params(repo, data__source=str(source))
+    dvc(repo, "repro")
+    low, high = chance(ratings, movies)
+    board = json.loads((repo / "metrics" / "leaderboard.json").read_text())
+    assert list(board) == SYSTEMS
+    for system, row in board.items():
+        assert low < row["recall@10"] < high, system
 
 
 class Mutation(NamedTuple):
