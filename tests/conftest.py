@@ -117,15 +117,20 @@ def edit_params(repo: Path, **changes: object) -> None:
     yaml.dump(params, repo / "params.yaml")
 
 
-@pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with small models and a user's folder as its source, run once and committed."""
-    folder = tmp_path_factory.mktemp("clone") / "repo"
+def copy_repository(folder: Path) -> Path:
+    """Make `folder`, with all files that are in Git or could be."""
     names = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout
     for name in names.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with small models and a user's folder as its source, run once and committed."""
+    folder = copy_repository(tmp_path_factory.mktemp("clone") / "repo")
     source = write_tiny(folder.parent / "tiny")
     changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
     for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,15 @@ import pytest
 
 from stages.common.params import YAML
 from stages.metrics import target_ranks
-from tests.conftest import ROOT, dvc, edit_params, run, tiny_tables, write_tiny
+from tests.conftest import (
+    ROOT,
+    copy_repository,
+    dvc,
+    edit_params,
+    run,
+    tiny_tables,
+    write_tiny,
+)
 from tests.tiny_chain import run_chain
 
 USERS, LISTED, LAST = 300, 10, 2_000_000_000
@@ -165,20 +172,11 @@ MUTATIONS = {
 }
 
 
-def copy_of_the_repository(folder: Path) -> Path:
-    names = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout
-    for name in names.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    run(["git", "init", "-q"], folder)
-    return folder
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("guard", MUTATIONS)
 def test_a_broken_guard_is_noticed(guard: str, tmp_path: Path) -> None:
-    clone = copy_of_the_repository(tmp_path / "clone")
+    clone = copy_repository(tmp_path / "clone")
+    run(["git", "init", "-q"], clone)
     mutation = MUTATIONS[guard]
     command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{mutation.test}"]
     assert run(command, clone).returncode == os.EX_OK
