@@ -82,7 +82,7 @@ def read_base(folder: Path) -> Base:
         named, on="movie_id", how="left", maintain_order="left"
     )
     return Base(
-        np.append(0, np.cumsum(lengths, dtype=np.int64)),
+        np.append(0, np.cumsum(lengths)),
         movies,
         rated["rating"].to_numpy(),
         rated["timestamp"].cast(pl.Int64).to_numpy(),
@@ -143,7 +143,7 @@ def expand(base: Base, size: Size, sizes: np.ndarray, seed: int) -> Iterator[pl.
     chances = draw_chances(lengths, size.ratings / size.users)
     smallest = sizes.min()
     bounds = [np.cumsum(shares(smallest + n)) for n in (0, 1)]
-    first = np.concatenate([[0], np.cumsum(sizes)])
+    first = np.append(0, np.cumsum(sizes))
     for start in range(0, size.users, USERS_AT_ONCE):
         users = np.arange(start, min(start + USERS_AT_ONCE, size.users))
         drawn = rng.choice(len(lengths), len(users), p=chances)

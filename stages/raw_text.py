@@ -54,8 +54,8 @@ def table(path: Path, types: dict[str, type[pl.DataType]], **options: Any) -> pl
     )
 
 
-def one_row_per_line(rows: int, path: Path, has_header: bool = True) -> None:
-    """A quote that is not closed makes one field of all lines up to the next one.
+def one_row_per_line(rows: int, path: Path) -> None:
+    """Of a file with a header: a quote that is not closed makes one field of all lines up to the next one.
 
     Raises:
         StageError: The file has more or fewer lines than the `rows` that were read.
@@ -64,7 +64,7 @@ def one_row_per_line(rows: int, path: Path, has_header: bool = True) -> None:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             lines, last = lines + chunk.count(b"\n"), chunk[-1:]
-    lines += (last != b"\n") - has_header
+    lines += (last != b"\n") - 1  # the header
     if lines != rows:
         raise StageError(f"{path}: has {lines:,} lines but {rows:,} rows; correct its quotes")
 
