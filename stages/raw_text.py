@@ -55,7 +55,7 @@ def table(path: Path, types: dict[str, type[pl.DataType]], **options: Any) -> pl
 
 
 def one_row_per_line(rows: int, path: Path) -> None:
-    """Of a file with a header: a quote that is not closed makes one field of all lines up to the next one.
+    """Refuse a file with a header in which a quote that is not closed made one field of many lines.
 
     Raises:
         StageError: The file has more or fewer lines than the `rows` that were read.
