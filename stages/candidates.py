@@ -11,7 +11,7 @@ from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 from stages.folds import FOLDS, folds
-from stages.top_k import CandidateParams, best_unseen, user_batches
+from stages.top_k import CandidateParams, best_unseen, in_order, user_batches
 
 
 def search_unseen(
@@ -32,11 +32,11 @@ def search_unseen(
     shown = None if len(batches) > 1 else True  # a single one is over at once
     for batch in tqdm(batches, desc="batches of users", disable=shown, leave=False):
         k = min(count + batch.longest, index.ntotal)
-        scores, movies = index.search(np.ascontiguousarray(queries[batch.place]), k)
+        scores, movies = index.search(np.ascontiguousarray(queries[batch.places]), k)
         if index.metric_type == faiss.METRIC_L2:
             scores = -scores  # a distance: smaller is better
-        lists.append(best_unseen(users[batch.place], movies, scores, batch.seen, count))
-    return pl.concat(lists)
+        lists.append(best_unseen(users[batch.places], movies, scores, batch.seen, count))
+    return in_order(lists)
 
 
 def main(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.boosters import booster_texts
 from stages.common.files import read_arrays
-from stages.common.params import read_value
+from stages.common.params import load_params, read_value
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import (
     CATALOGUE,
@@ -16,6 +16,8 @@ from stages.common.tables import (
     read_table,
 )
 from stages.folds import NEWEST, known_likings
+from stages.fusion import Params as FusionParams
+from stages.fusion import most_candidates
 from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
 
 POPULAR = "popularity"
@@ -32,13 +34,16 @@ def generators_of(ranker: str) -> list[str]:
     return [name]
 
 
-def read_settings() -> Settings:
-    """The part of params.yaml that serving needs."""
+def read_settings(users: int) -> Settings:
+    """The part of params.yaml that serving needs, for so many users."""
     name = read_value("export.ranker", str)
+    fusion, count = load_params(FusionParams, "fusion"), read_value("candidates.count", int)
     return Settings(
         ranker=name,
         generators=generators_of(name),
-        candidates=read_value("candidates.count", int),
+        candidates=count,
+        pool_size=most_candidates(fusion.max_candidates, users, count),
+        fusion_k=fusion.k,
         vectors=read_value(f"rankers.{name}.vectors", str),
         groups=read_value(f"rankers.{name}.features", list[str]),
         max_length=read_value("histories.max_length", int),
@@ -61,7 +66,8 @@ def main(
     bundle: Path,
 ) -> str:
     """Write the bundle of the models that know everything before the test targets."""
-    settings = read_settings()
+    before = read_table(histories, HISTORIES)
+    settings = read_settings(before.height)
     likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))[NEWEST]
     towers = [n for n in settings.generators if n not in (*ITEM_MODELS, POPULAR)]
     systems = sorted({*ITEM_MODELS, *towers, settings.vectors})
@@ -74,7 +80,7 @@ def main(
             "genres": read_table(genres),
             "popularity": read_table(popularity, POPULARITY),
             "likings": likings.sort("user_id", "position"),
-            "histories": read_table(histories, HISTORIES),
+            "histories": before,
             "dislikes": read_table(dislikes, DISLIKES),
         },
         {name: read_arrays(models / name / f"{NEWEST}.npz") for name in systems},
@@ -84,8 +90,8 @@ def main(
     with whole_file(bundle) as temporary:
         temporary.mkdir()
         write_bundle(made, temporary)
-    users = made.tables["histories"].height
-    return f"ranker {settings.ranker}, {len(systems)} models -> a bundle for {users:,} users"
+    made_of = f"ranker {settings.ranker}, {len(systems)} models"
+    return f"{made_of} -> a bundle for {before.height:,} users"
 
 
 if __name__ == "__main__":

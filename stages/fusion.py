@@ -16,17 +16,24 @@ from stages.common.tables import (
     pool_schema,
     read_users,
     user_ranges,
+    users_of,
 )
-from stages.folds import FOLDS
+from stages.folds import FOLDS, NEWEST
 from stages.pairs import pair_keys
+from stages.top_k import CandidateParams
 
 
 @dataclasses.dataclass(frozen=True)
 class Params:
-    """`generators`: whose lists are merged; `k` damps the first ranks (60 in the paper)."""
+    """`generators`: whose lists are merged; `k` damps the first ranks (60 in the paper).
+
+    `max_candidates`: about how many rows the newest fold's pool may have. With more users than
+    that allows, each keeps the movies that are first in the fused list, in every fold.
+    """
 
     generators: list[str]
     k: Annotated[float, Range(0, 10_000)]
+    max_candidates: Annotated[int, Range(1, 10**12)]
 
 
 def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -69,24 +76,44 @@ def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
+def most_candidates(max_candidates: int, users: int, count: int) -> int:
+    """How many of its merged candidates a user keeps: no fewer than one generator recommends."""
+    return max(count, max_candidates // max(users, 1))
+
+
+def cut(pool: pl.DataFrame, fused: pl.DataFrame, most: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of both whose movie is among the `most` first of its user's fused list."""
+    if not (fused["rank"] > most).any():
+        return pool, fused
+    kept = fused.filter(pl.col("rank") <= most)
+    return pool.join(kept, on=["user_id", "movie_id"], how="semi", maintain_order="left"), kept
+
+
 def main(recommendations: Path, pool: Path, fused: Path) -> str:
     """Read `recommendations/<generator>`; write the pool and the fused list of every fold."""
     params = load_params(Params, "fusion")
     if not params.generators:
         raise StageError("fusion.generators: is empty; name at least one system")
     rows, schema = {"in": 0, "out": 0}, pool_schema(params.generators)
-    for fold in FOLDS:
-        paths = {name: recommendations / name / f"{fold}.parquet" for name in params.generators}
+    files = {
+        fold: {name: recommendations / name / f"{fold}.parquet" for name in params.generators}
+        for fold in FOLDS
+    }
+    users_by_fold = {fold: users_of(*paths.values()) for fold, paths in files.items()}
+    count = load_params(CandidateParams, "candidates").count
+    most = most_candidates(params.max_candidates, len(users_by_fold[NEWEST]), count)
+    for fold, paths in files.items():
         with (
             growing_table(pool / f"{fold}.parquet", schema) as append_pool,
             growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
         ):
-            ranges = user_ranges(*paths.values())
+            ranges = user_ranges(users_by_fold[fold])
             for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
                 lists = {name: read_users(path, users) for name, path in paths.items()}
                 merged = merge(lists)
+                merged, best = cut(merged, fuse(merged, params.generators, params.k), most)
                 append_pool(merged)
-                append_fused(fuse(merged, params.generators, params.k))
+                append_fused(best)
                 rows["in"] += sum(table.height for table in lists.values())
                 rows["out"] += merged.height
     return f"{rows['in']:,} rows of {len(paths)} lists -> {rows['out']:,} candidates"

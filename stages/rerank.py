@@ -10,7 +10,7 @@ from tqdm import tqdm
 from stages.boosters import booster_texts, read_boosters
 from stages.common.params import read_value
 from stages.common.stage import run_stage
-from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges
+from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges, users_of
 from stages.features import build_features, pool_features
 from stages.folds import NEWEST
 from stages.ranker_inputs import Sources, as_pool, pasts
@@ -53,7 +53,7 @@ def main(
     ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
     rows = 0
     with growing_table(recommendations, RECOMMENDATIONS) as append:
-        ranges = user_ranges(candidates)
+        ranges = user_ranges(users_of(candidates))
         for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
             some = as_pool(read_users(candidates, users), pool.name)
             features = build_features(pool_features(some, groups), before, data, groups)

@@ -34,21 +34,37 @@ def interactions(likings: pl.DataFrame, users: np.ndarray, movies: np.ndarray) -
 
 
 class UserBatch(NamedTuple):
-    """Some users: where they stand, the keys of what they have seen, the most that one has."""
+    """Some users: their places, the keys of what they have seen, the most that one has."""
 
-    place: slice
+    places: np.ndarray
     seen: np.ndarray
     longest: int
 
 
 def user_batches(users: np.ndarray, likings: pl.DataFrame) -> list[UserBatch]:
-    """`USERS_AT_ONCE` of the sorted `users` each; `likings` are what users have seen."""
+    """`USERS_AT_ONCE` of the sorted `users` each; `likings` are what users have seen.
+
+    Users who have seen equally much are together: one busy user would make all others of a batch
+    search as far.
+    """
     seen, nothing = seen_keys(likings), np.zeros_like(users)
     first, end = (np.searchsorted(seen, pair_keys(ids, nothing)) for ids in (users, users + 1))
-    parts = [slice(n, n + USERS_AT_ONCE) for n in range(0, len(users), USERS_AT_ONCE)]
-    return [
-        UserBatch(p, seen[first[p][0] : end[p][-1]], int((end[p] - first[p]).max())) for p in parts
-    ]
+    sizes = end - first
+    order = np.argsort(sizes, kind="stable")
+    made = []
+    for start in range(0, len(users), USERS_AT_ONCE):
+        places = np.sort(order[start : start + USERS_AT_ONCE])
+        many = sizes[places]
+        rows = np.arange(many.sum()) + np.repeat(first[places] - (np.cumsum(many) - many), many)
+        made.append(UserBatch(places, seen[rows], int(many.max())))
+    return made
+
+
+def in_order(lists: list[pl.DataFrame]) -> pl.DataFrame:
+    """RECOMMENDATIONS of all batches, sorted by user and rank."""
+    if len(lists) == 1:
+        return lists[0]
+    return pl.concat([pl.DataFrame(schema=RECOMMENDATIONS), *lists]).sort("user_id", "rank")
 
 
 def best_unseen(

@@ -96,7 +96,7 @@ def train(
     average = math.ceil(likings[0].height / likings[0]["user_id"].n_unique())
     length = min(max_length, max(2, average))
     # Once for all folds: a later one starts with the weights of the one before.
-    params = params.sized(likings[0].height)
+    params = params.sized(likings[0].height, likings[0]["user_id"].n_unique())
     made: dict[str, Arrays] = {}
     for fold, known in zip(FOLDS, likings):
         data = training_data(known, tables["genres"], length)

@@ -11,7 +11,7 @@ from stages.candidates import search_unseen
 from stages.common import tables
 from stages.ease import ease_weights
 from stages.faiss_index import Params, build_index
-from stages.fusion import fuse, merge
+from stages.fusion import cut, fuse, merge, most_candidates
 from stages.item_knn import Params as KnnParams
 from stages.item_knn import neighbour_weights
 from stages.item_similarity import most_liked, recommend_similar
@@ -138,6 +138,34 @@ def test_fusion_adds_reciprocal_ranks() -> None:
     assert fused["movie_id"].to_list() == [6, 5, 7]
     # 1/62 + 1/61, 1/61, 1/62.
     assert fused["score"].to_list() == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
+
+
+def test_a_pool_keeps_what_the_fused_list_has_first() -> None:
+    a = best_unseen(np.array([1, 2]), np.array([[5, 6, 7]] * 2), np.ones((2, 3)), np.empty(0), 9)
+    b = best_unseen(np.array([1]), np.array([[7]]), np.ones((1, 1)), np.empty(0), 9)
+    pool = merge({"a": a, "b": b})
+    fused = fuse(pool, ["a", "b"], k=60)
+    kept, best = cut(pool, fused, most=2)
+    # Movie 7 is third in one list but stands in both.
+    assert kept.select("user_id", "movie_id").rows() == [(1, 5), (1, 7), (2, 5), (2, 6)]
+    assert best["movie_id"].to_list() == [7, 5, 5, 6]
+    assert kept.columns == pool.columns
+    assert cut(pool, fused, most=3)[0].equals(pool)
+    assert most_candidates(1000, users=10, count=30) == 100
+    assert most_candidates(1000, users=100, count=30) == 30
+
+
+def test_users_who_saw_equally_much_are_searched_together(
+    world: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, _, _, _, seen = world
+    monkeypatch.setattr(top_k, "USERS_AT_ONCE", 10)
+    batches = top_k.user_batches(users, seen)
+    assert [batch.longest for batch in batches] == [11, 21, 31]
+    assert sorted(np.concatenate([batch.places for batch in batches])) == list(range(30))
+    for batch in batches:
+        mine = seen.filter(pl.col("user_id").is_in(users[batch.places]))
+        assert batch.seen.tolist() == seen_keys(mine).tolist()
 
 
 def test_the_number_of_users_at_once_changes_nothing(

@@ -246,8 +246,8 @@ def test_a_damaged_bundle_is_refused(bundle: Path) -> None:
     damage("index/id.faiss", b"", r"id.faiss: cannot be read")
     damage("index/id.faiss", None, r"id.faiss: cannot be read")
     schema = json.loads((bundle / SCHEMA).read_text())
-    damage(SCHEMA, json.dumps(schema | {"format": 0}).encode(), "is not of format 1")
-    damage(SCHEMA, json.dumps({"format": 1}).encode(), "lacks a section")
+    damage(SCHEMA, json.dumps(schema | {"format": 0}).encode(), "is not of format 2")
+    damage(SCHEMA, json.dumps({"format": 2}).encode(), "lacks a section")
     other = (bundle / "arrays/id.npz").read_bytes()
     damage("arrays/history.npz", other, r"its arrays are not those of schema.json; copy")
     shorter = pl.read_parquet(bundle / "tables/dislikes.parquet")[1:]

@@ -56,9 +56,9 @@ def test_the_sequence_tower_grows_with_the_likings(
     from stages.retrieval import history
 
     params = load_params(history.Params, "retrievers.history")
-    assert params.sized(100_000) == params
-    assert params.sized(400_000) == dataclasses.replace(params, dropout=params.dropout / 2)
-    more = params.sized(900_000)
+    assert params.sized(100_000, 10) == params
+    assert params.sized(400_000, 10) == dataclasses.replace(params, dropout=params.dropout / 2)
+    more = params.sized(900_000, 10)
     assert (more.dimension, more.learning_rate) == (
         2 * params.dimension,
         0.75 * params.learning_rate,
@@ -89,6 +89,18 @@ def test_every_retriever_learns_repeats_itself_and_gives_vectors(
     _, again = trained(name, tables, monkeypatch, **repeats)
     for fold, arrays in first.items():
         assert all(np.array_equal(v, again[fold][k]) for k, v in arrays.items())
+
+
+@pytest.mark.parametrize("name", ["id", "genre", "hard_negative"])
+def test_a_sample_of_the_movies_teaches_as_well(
+    name: str, tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, made = trained(name, tables, monkeypatch, epochs=8, movies_at_once=20)
+    whole, _ = trained(name, tables, monkeypatch, epochs=8)
+    best = [max(row["ndcg@10"] for row in f.curve) for f in (fit, whole)]
+    assert best[0] > 0.8 * best[1]
+    _, again = trained(name, tables, monkeypatch, epochs=8, movies_at_once=20)
+    assert all(np.array_equal(v, again["test"][k]) for k, v in made["test"].items())
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -235,3 +247,47 @@ def test_batches_hold_every_liking_of_their_users(
             assert set(np.flatnonzero(row)) == set(data.movies[data.users == user])
             seen.add(int(user))
     assert seen == set(range(len(data.user_ids)))
+
+
+def test_a_sample_of_movies_stands_for_all_of_them() -> None:
+    from stages.retrieval.two_tower import draw, inclusion
+
+    rng = np.random.default_rng(0)
+    sizes = rng.pareto(1, 300) + 0.1
+    chances = inclusion(sizes, 50)
+    assert chances.sum() == pytest.approx(50)
+    assert (chances == 1).any()
+    below = chances < 1
+    assert np.allclose(chances[below] / sizes[below], (chances[below] / sizes[below])[0])
+    draws = np.array([draw(chances, 50, rng) for _ in range(4000)])
+    assert all(len(set(row.tolist())) == 50 for row in draws)
+    assert np.abs(np.bincount(draws.ravel(), minlength=300) / 4000 - chances).max() < 0.04
+
+
+def test_a_batch_of_drawn_movies_weighs_likings_so_that_their_mean_is_right(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _, batches = tower("id", tables, monkeypatch, batch_size=60, movies_at_once=12)
+    total = np.zeros((60, len(data.movie_ids)))
+    for _ in range(1500):
+        ((users, liked, drawn, weights),) = batches()
+        assert liked.shape == (60, 12)
+        assert set(np.unique(liked[:, 3])) <= {0, weights[3]}
+        total[users[:, None], drawn] += liked / 1500
+    exact = np.zeros_like(total)
+    exact[data.users, data.movies] = 1
+    assert np.abs(total - exact).max() < 0.35
+    assert total.sum() == pytest.approx(exact.sum(), rel=0.02)
+
+
+def test_batches_of_users_and_epochs_of_windows_are_bounded(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.retrieval import history, two_tower
+
+    params = load_params(two_tower.TwoTowerParams, "retrievers.id")
+    assert params.sized(1, 64 * two_tower.MOST_STEPS) == params
+    assert params.sized(1, 1000 * two_tower.MOST_STEPS).batch_size == 1000
+    monkeypatch.setattr(history, "MOST_STEPS", 3)
+    _, _, batches = tower("history", tables, monkeypatch, batch_size=7)
+    assert [len(windows) for windows, _ in batches()] == [7, 7, 7]

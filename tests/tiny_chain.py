@@ -41,6 +41,7 @@ LISTS, MOVIES = DATA / "recommendations", DATA / "movies"
 SMALL = {
     "histories__max_length": LENGTH,
     "candidates__count": 15,
+    "fusion__max_candidates": 60 * 18,  # the merged lists are longer
     "lightgbm__max_trees": 20,
     "lightgbm__min_data_in_leaf": 5,
     "lightgbm__folds": 2,

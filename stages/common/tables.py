@@ -147,13 +147,17 @@ def growing_table(path: Path, schema: pl.Schema) -> Iterator[Callable[[pl.DataFr
             yield lambda table: writer.write_table(typed(table))
 
 
-def user_ranges(*paths: Path) -> list[tuple[int, int]]:
-    """The first and last user_id of `USERS_AT_ONCE` users each, of all the tables' users."""
+def users_of(*paths: Path) -> pl.Series:
+    """The sorted ids of all users in any of the tables."""
     try:
         found = [pl.scan_parquet(p).select("user_id").unique().collect() for p in paths]
     except (pl.exceptions.PolarsError, OSError):
         found = [read_table(p) for p in paths]  # which says what is wrong
-    users = pl.concat(found)["user_id"].unique().sort()
+    return pl.concat(found)["user_id"].unique().sort()
+
+
+def user_ranges(users: pl.Series) -> list[tuple[int, int]]:
+    """The first and last of `USERS_AT_ONCE` of the sorted ids each."""
     parts = [users[n : n + USERS_AT_ONCE] for n in range(0, len(users), USERS_AT_ONCE)]
     return [(int(part[0]), int(part[-1])) for part in parts]
 

@@ -5,7 +5,6 @@ movie that nobody has liked yet (DropoutNet, Volkovs et al. 2017).
 """
 
 import dataclasses
-import functools
 from typing import Annotated
 
 import numpy as np
@@ -33,4 +32,4 @@ class GenreTower(two_tower.TwoTower):
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
     """The model and its source of batches."""
     model = GenreTower(data, params, rng)
-    return model, functools.partial(two_tower.batches, data, params.batch_size, rng)
+    return model, two_tower.batches(data, params, rng)

@@ -5,7 +5,6 @@ current weights (dynamic negative sampling, Zhang et al. 2013). What the user li
 """
 
 import dataclasses
-import functools
 from typing import Annotated
 
 import numpy as np
@@ -30,20 +29,26 @@ class Params(two_tower.TwoTowerParams):
 class MinedTower(two_tower.TwoTower):
     """Two towers whose likings must beat mined negatives one by one."""
 
-    def liking_loss(self, scores: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
-        """Sum over likings of the mean of -log sigmoid(liking - negative) (Rendle et al. 2009)."""
+    def liking_loss(
+        self, scores: tf.Tensor, liked: tf.Tensor, shift: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Sum over likings of the mean of -log sigmoid(liking - negative) (Rendle et al. 2009).
+
+        `shift` is of no use: no negative stands for others.
+        """
         p = self.params
-        drawn = self.ops.uniform([p.negatives], self.w["bias"].shape[0], tf.int32)
+        drawn = self.ops.uniform([p.negatives], scores.shape[1], tf.int32)
         unliked = tf.where(
             tf.gather(liked, drawn, axis=1) > 0, -1e9, tf.gather(scores, drawn, axis=1)
         )
         hardest, _ = tf.math.top_k(unliked, min(p.hard_negatives, p.negatives), sorted=False)
         place = tf.where(liked > 0)  # [likings, 2] of user and movie
         ahead = tf.gather(hardest, place[:, 0]) - tf.gather_nd(scores, place)[:, None]
-        return tf.reduce_sum(tf.reduce_mean(tf.nn.softplus(ahead), axis=1))
+        losses = tf.reduce_mean(tf.nn.softplus(ahead), axis=1)
+        return tf.reduce_sum(tf.gather_nd(liked, place) * losses)
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
     """The model and its source of batches."""
     model = MinedTower(data, params, rng)
-    return model, functools.partial(two_tower.batches, data, params.batch_size, rng)
+    return model, two_tower.batches(data, params, rng)

@@ -22,6 +22,8 @@ from stages.retrieval.training import (
 
 # More likings teach by themselves what dropout has to stand for where there are few.
 FULL_DROPOUT_LIKINGS = 100_000
+# An epoch is a random part of a large data set, so that progress is looked at often enough.
+MOST_STEPS = 384
 # So many fill a tower of twice the width, which learns at a lower rate.
 WIDE_LIKINGS = 500_000
 WIDTH, RATE = 2, 0.75
@@ -48,8 +50,8 @@ class Params(TrainingParams):
     genres: bool
     negatives: Annotated[int, Range(1, 1_000_000)]
 
-    def sized(self, likings: int) -> Self:
-        """The params for so many likings.
+    def sized(self, likings: int, users: int) -> Self:
+        """The params for so many likings; of users they do not depend.
 
         Beyond `FULL_DROPOUT_LIKINGS` `dropout` falls with their square root; from `WIDE_LIKINGS` on
         `dimension` is `WIDTH` times and `learning_rate` `RATE` times as large.
@@ -167,10 +169,11 @@ def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.nda
 def batches(
     data: TrainingData, params: Params, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All windows once, shuffled; the last batch is filled up with others."""
+    """All windows once, shuffled, or `MOST_STEPS` batches of them; the last one is filled up."""
     drawn = windows(data, data.max_length, rng)
     size = params.batch_size
-    order = np.resize(rng.permutation(len(drawn)), -(-len(drawn) // size) * size)
+    steps = min(-(-len(drawn) // size), MOST_STEPS)
+    order = np.resize(rng.permutation(len(drawn)), steps * size)
     for start in range(0, len(order), size):
         rows = drawn[order[start : start + size]]
         real = rows >= 0

@@ -1,7 +1,5 @@
 """The id retriever: a vector per user and per movie, softmax over the whole catalogue."""
 
-import functools
-
 import numpy as np
 
 from stages.retrieval import two_tower
@@ -13,4 +11,4 @@ Params = two_tower.TwoTowerParams
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
     """The model and its source of batches."""
     model = two_tower.TwoTower(data, params, rng)
-    return model, functools.partial(two_tower.batches, data, params.batch_size, rng)
+    return model, two_tower.batches(data, params, rng)

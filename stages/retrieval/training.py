@@ -40,8 +40,8 @@ class TrainingParams:
     average: Annotated[float, Range(0, 0.999)]
     warm_start: Annotated[float, Range(0, 10)]
 
-    def sized(self, likings: int) -> Self:
-        """The params for a data set of so many likings; as they are, unless a retriever says so."""
+    def sized(self, likings: int, users: int) -> Self:
+        """The params for data of so many likings and users; a retriever says how they differ."""
         return self
 
 
@@ -93,17 +93,15 @@ class Retriever(tfrs.models.Model):
         self.fixed, self.ops = fixed, ops
         self.constants = {k: tf.constant(fixed[k]) for k in ("movie_genres",) if k in fixed}
 
-    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """The mean loss of a batch under the weights and constants `w`."""
         raise NotImplementedError
 
-    def compute_loss(
-        self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False
-    ) -> tf.Tensor:
+    def compute_loss(self, inputs: tuple[tf.Tensor, ...], training: bool = False) -> tf.Tensor:
         """The mean loss of a batch under the weights as they are."""
         return self.batch_loss({**self.w, **self.constants}, inputs)
 
-    def train_step(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, inputs: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """One step of the optimiser on one batch."""
         step = self.ops.next_step()
         if not self.compiled:
@@ -120,7 +118,7 @@ class Retriever(tfrs.models.Model):
     def _gradients(
         self,
         w: dict[str, tf.Tensor],
-        inputs: tuple[tf.Tensor, tf.Tensor],
+        inputs: tuple[tf.Tensor, ...],
         step: tf.Tensor,
         part: tf.Tensor,
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -184,7 +182,7 @@ def normal(rng: np.random.Generator, *shape: int, scale: float) -> np.ndarray:
 
 def fit(
     model: Retriever,
-    batches: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    batches: Callable[[], Iterable[tuple[np.ndarray, ...]]],
     params: TrainingParams,
     epochs: int,
     validate: Callable[[Arrays], dict[str, float]] | None,

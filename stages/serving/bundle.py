@@ -31,7 +31,7 @@ from stages.common.tables import (
     write_table,
 )
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = "schema.json"
 # Features need both; for reasons they are asked in this order, the vectors last.
 ITEM_MODELS = ("ease", "item_knn")
@@ -54,13 +54,16 @@ class Settings:
     """The params that serving needs, as they were when the models were trained.
 
     `ranker`: its name; `generators`: whose candidates it orders, in the pool's order;
-    `candidates`: movies per generator; `vectors`: the retriever behind the features; `groups`:
+    `candidates`: movies per generator; `pool_size`: the most that a user keeps of all of them, the
+    first by rank fusion with `fusion_k`; `vectors`: the retriever behind the features; `groups`:
     the ranker's groups of features; `max_length`: of a history; `threads`: LightGBM's.
     """
 
     ranker: str
     generators: list[str]
     candidates: int
+    pool_size: int
+    fusion_k: float
     vectors: str
     groups: list[str]
     max_length: int

@@ -16,7 +16,7 @@ from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
 from stages.embeddings import embedding_table
 from stages.features import build_features, past, pool_features
-from stages.fusion import merge
+from stages.fusion import cut, fuse, merge
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
 from stages.rerank import rerank
@@ -119,6 +119,9 @@ class Chain:
         faiss.omp_set_num_threads(threads)
         vectors = {name: serve_users(arrays, before) for name, arrays in self.towers.items()}
         pool = merge(self.lists(before, seen, vectors))
+        if pool.height > self.settings.pool_size:  # of one user, or of several together
+            fused = fuse(pool, self.settings.generators, self.settings.fusion_k)
+            pool, _ = cut(pool, fused, self.settings.pool_size)
         groups = self.settings.groups
         known = self.past._replace(queries=vectors[self.settings.vectors])
         features = build_features(pool_features(pool, groups), before, known, groups)
