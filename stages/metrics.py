@@ -3,6 +3,9 @@
 import numpy as np
 import polars as pl
 
+from stages.pairs import spans
+
+TARGETS_AT_ONCE = 4096
 COMPARED = ["ndcg@10", "recall@10", "recall@200"]  # what models are compared by
 
 
@@ -12,20 +15,35 @@ def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Ser
     Ranks are pessimistic: targets count as placed behind all other movies of an equal score.
 
     Args:
-        recommendations: RECOMMENDATIONS.
+        recommendations: RECOMMENDATIONS; they need not be sorted.
         targets: user_id and movie_id, one row per target.
+
+    Raises:
+        ValueError: A score is NaN, which has no place in an order.
     """
-    worst = pl.col("score").rank("max", descending=True).over("user_id").alias("worst")
-    # Only users with a target are ranked; NaN scores would sort first, so they are refused.
-    listed = recommendations.join(targets.select("user_id").unique(), on="user_id", how="semi")
-    if listed["score"].is_nan().any():
+    lists = recommendations.select("user_id", "movie_id", "score")
+    if lists["score"].is_nan().any():
         raise ValueError("a score is NaN")
-    ranked = listed.with_columns(worst).select("user_id", "movie_id", "worst")
-    found = targets.join(ranked, on=["user_id", "movie_id"], how="left", maintain_order="left")
+    if not lists["user_id"].is_sorted():
+        lists = lists.sort("user_id")
+    users, movies, scores = (lists[name].to_numpy() for name in lists.columns)
+    owners, wanted = targets["user_id"].to_numpy(), targets["movie_id"].to_numpy()
+    first = np.searchsorted(users, owners)
+    sizes = np.searchsorted(users, owners, side="right") - first
+    worst = np.zeros(len(owners), dtype=np.int64)
+    for start in range(0, len(owners), TARGETS_AT_ONCE):
+        part = slice(start, start + TARGETS_AT_ONCE)
+        rows = spans(first[part], sizes[part])
+        target = np.repeat(np.arange(len(sizes[part])), sizes[part])
+        found = movies[rows] == wanted[part][target]
+        own = np.full(len(sizes[part]), np.nan)  # nothing is as good as a target that is not there
+        own[target[found]] = scores[rows[found]]
+        worst[part] = np.bincount(target[scores[rows] >= own[target]], minlength=len(own))
     # Targets of one user and score share the last places among their equals.
     equals_after = (pl.len() - 1 - pl.int_range(pl.len())).over("user_id", "worst")
-    rank = pl.col("worst").cast(pl.Int64) - equals_after
-    return found.select(rank=rank.fill_null(0).cast(pl.UInt16))["rank"]
+    rank = pl.when(pl.col("worst") > 0).then(pl.col("worst") - equals_after).otherwise(0)
+    ranked = targets.select("user_id", worst=pl.Series(worst))
+    return ranked.select(rank=rank.cast(pl.UInt16))["rank"]
 
 
 def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:

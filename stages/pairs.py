@@ -43,3 +43,8 @@ def runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
     sizes = np.diff(starts, append=len(ids))
     return np.arange(len(ids)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
+
+
+def spans(first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The numbers from each of `first` on, as many as its size says, one span after the other."""
+    return np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from stages.common.params import Range
 from stages.common.tables import RECOMMENDATIONS
-from stages.pairs import contains, pair_keys, seen_keys
+from stages.pairs import contains, pair_keys, seen_keys, spans
 
 USERS_AT_ONCE = 4096
 
@@ -54,9 +54,8 @@ def user_batches(users: np.ndarray, likings: pl.DataFrame) -> list[UserBatch]:
     made = []
     for start in range(0, len(users), USERS_AT_ONCE):
         places = np.sort(order[start : start + USERS_AT_ONCE])
-        many = sizes[places]
-        rows = np.arange(many.sum()) + np.repeat(first[places] - (np.cumsum(many) - many), many)
-        made.append(UserBatch(places, seen[rows], int(many.max())))
+        rows = spans(first[places], sizes[places])
+        made.append(UserBatch(places, seen[rows], int(sizes[places].max())))
     return made
 
 
