@@ -110,7 +110,7 @@ class SequenceTower(Retriever):
         super().__init__(w, fixed, TensorFlowOps(params.dropout, draw_seed(rng)))
         self.params = params
 
-    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Mean loss of [b, 2, length] windows and, for each place, the movie after it.
 
         A window is a row of movies and one of time gaps.

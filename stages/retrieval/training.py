@@ -98,23 +98,20 @@ class Retriever(tfrs.models.Model):
         raise NotImplementedError
 
     def compute_loss(self, inputs: tuple[tf.Tensor, ...], training: bool = False) -> tf.Tensor:
-        """The mean loss of a batch under the weights as they are."""
+        """The mean loss of a batch under the weights as they are; what TFRS's own loops ask for."""
         return self.batch_loss({**self.w, **self.constants}, inputs)
 
     def train_step(self, inputs: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """One step of the optimiser on one batch."""
         step = self.ops.next_step()
-        if not self.compiled:
-            self.ops.begin(step, 0)
-            return super().train_step(inputs)
         values = {name: variable.read_value() for name, variable in self.w.items()}
-        parts = [tuple(x[n::PARTS] for x in inputs) for n in range(PARTS)]
-        made = [self._gradients(values, part, step, tf.constant(n)) for n, part in enumerate(parts)]
-        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / PARTS for k in self.w}
+        count, slopes_of = (PARTS, self._compiled) if self.compiled else (1, self._gradients)
+        parts = [tuple(x[n::count] for x in inputs) for n in range(count)]
+        made = [slopes_of(values, part, step, tf.constant(n)) for n, part in enumerate(parts)]
+        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / count for k in self.w}
         self.optimizer.apply_gradients((means[name], self.w[name]) for name in self.w)
-        return {"loss": tf.add_n([loss for loss, _ in made]) / PARTS}
+        return {"loss": tf.add_n([loss for loss, _ in made]) / count}
 
-    @tf.function(jit_compile=True)
     def _gradients(
         self,
         w: dict[str, tf.Tensor],
@@ -124,7 +121,8 @@ class Retriever(tfrs.models.Model):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of part number `part` of a batch, and its gradients as dense tensors.
 
-        The weights are arguments: calls that read variables would wait for each other.
+        The weights are arguments: calls that read variables would wait for each other. Dense:
+        one fused pass over a large table is faster than many over its rows.
         """
         self.ops.begin(step, part)
         with tf.GradientTape() as tape:
@@ -132,6 +130,8 @@ class Retriever(tfrs.models.Model):
             loss = self.batch_loss({**w, **self.constants}, inputs)
         slopes = tape.gradient(loss, w)
         return loss, {name: tf.convert_to_tensor(slope) for name, slope in slopes.items()}
+
+    _compiled = tf.function(_gradients, jit_compile=True)
 
     def arrays(self) -> Arrays:
         """The weights as they are now."""
@@ -196,7 +196,8 @@ def fit(
         epochs: The most epochs.
         validate: Arrays to figures, among them `ndcg@10`; the higher the better.
     """
-    optimizer = tf.keras.optimizers.Adam(params.learning_rate, jit_compile=False)
+    # Keras's later Adam makes a dozen passes over all weights where this one makes a single one.
+    optimizer = tf.keras.optimizers.legacy.Adam(params.learning_rate)
     model.compile(optimizer=optimizer)
     # Keras's own loop makes the parts of a batch wait for each other.
     step = tf.function(model.train_step)
