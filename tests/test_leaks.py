@@ -159,8 +159,8 @@ MUTATIONS = {
     ),
     "equal scores count as placed behind": Mutation(
         "stages/metrics.py",
-        'rank("max", descending=True)',
-        'rank("min", descending=True)',
+        "scores[rows] >= own[target]",
+        "scores[rows] > own[target]",
         "test_metrics.py::test_a_target_stands_behind_all_of_equal_score",
     ),
     "test targets have one reader": Mutation(
