@@ -52,7 +52,10 @@ def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl
     if misses == "drop":
         labelled = labelled.filter(pl.col("label").max().over("user_id") == 1)
     if labelled["label"].max() != 1:
-        raise StageError("candidates.count: no target was retrieved; set it higher")
+        raise StageError(
+            f"candidates.count: no target was retrieved, of {targets.height}; "
+            "set it higher, or bring more users"
+        )
     return labelled
 
 

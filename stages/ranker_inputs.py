@@ -1,4 +1,4 @@
-"""What rankers learn from and what they order have the same features; here both come about."""
+"""What the features of candidates are made of, the same to learn from and to order."""
 
 from collections.abc import Iterator
 from pathlib import Path
