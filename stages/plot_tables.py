@@ -63,7 +63,7 @@ def long_tail(
     """Which share of the first places goes to movies of each tenth of popularity.
 
     Args:
-        recommendations: RECOMMENDATIONS by system.
+        recommendations: RECOMMENDATIONS by system, or their first `LIST_LENGTH` ranks.
         users: Whose lists count.
         popularity: POPULARITY before the test targets.
 
@@ -119,7 +119,9 @@ def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, ta
         raise StageError("metrics/leaderboard.json: has other systems; run `dvc repro`")
     targets = {name: read_table(ranks / f"{name}.parquet", RANKS) for name in systems}
     lists = {
-        name: read_table(recommendations / name / "test.parquet", RECOMMENDATIONS)
+        name: read_table(recommendations / name / "test.parquet", RECOMMENDATIONS).filter(
+            pl.col("rank") <= LIST_LENGTH  # the rest may be millions of rows
+        )
         for name in systems
     }
     users = targets[systems[0]]["user_id"].unique()

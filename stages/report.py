@@ -98,12 +98,13 @@ def examples(
 ) -> list[Html]:
     """One part for each chosen user."""
     movies, known = read_table(catalogue, CATALOGUE), read_table(histories, HISTORIES)
-    lists = {
-        name: read_table(recommendations / name / "test.parquet", RECOMMENDATIONS) for name in steps
-    }
+    paths = {step: recommendations / step / "test.parquet" for step in steps}
+    users = choose_users(known, read_table(paths[steps[-1]])["user_id"].unique())
+    mine = pl.col("user_id").is_in(users)  # the others' lists may be millions of rows
+    lists = {step: read_table(path, RECOMMENDATIONS).filter(mine) for step, path in paths.items()}
     lengths = dict(known.select("user_id", "history_length").iter_rows())
     parts = []
-    for user in choose_users(known, lists[steps[-1]]["user_id"].unique()):
+    for user in users:
         newest = newest_likings(known, user, movies, SHOWN)
         parts.append(example(user, lengths[user], newest, chain(lists, user, movies, SHOWN)))
     return parts
