@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.boosters import booster_texts
 from stages.common.files import read_arrays
-from stages.common.params import load_params, read_value
+from stages.common.params import read_value
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import (
     CATALOGUE,
@@ -16,8 +16,6 @@ from stages.common.tables import (
     read_table,
 )
 from stages.folds import NEWEST, known_likings
-from stages.fusion import Params as FusionParams
-from stages.fusion import most_candidates
 from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
 
 POPULAR = "popularity"
@@ -34,16 +32,15 @@ def generators_of(ranker: str) -> list[str]:
     return [name]
 
 
-def read_settings(users: int) -> Settings:
-    """The part of params.yaml that serving needs, for so many users."""
+def read_settings() -> Settings:
+    """The part of params.yaml that serving needs."""
     name = read_value("export.ranker", str)
-    fusion, count = load_params(FusionParams, "fusion"), read_value("candidates.count", int)
     return Settings(
         ranker=name,
         generators=generators_of(name),
-        candidates=count,
-        pool_size=most_candidates(fusion.max_candidates, users, count),
-        fusion_k=fusion.k,
+        candidates=read_value("candidates.count", int),
+        max_candidates=read_value("fusion.max_candidates", int),
+        fusion_k=read_value("fusion.k", float),
         vectors=read_value(f"rankers.{name}.vectors", str),
         groups=read_value(f"rankers.{name}.features", list[str]),
         max_length=read_value("histories.max_length", int),
@@ -67,7 +64,7 @@ def main(
 ) -> str:
     """Write the bundle of the models that know everything before the test targets."""
     before = read_table(histories, HISTORIES)
-    settings = read_settings(before.height)
+    settings = read_settings()
     likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))[NEWEST]
     towers = [n for n in settings.generators if n not in (*ITEM_MODELS, POPULAR)]
     systems = sorted({*ITEM_MODELS, *towers, settings.vectors})

@@ -54,15 +54,15 @@ class Settings:
     """The params that serving needs, as they were when the models were trained.
 
     `ranker`: its name; `generators`: whose candidates it orders, in the pool's order;
-    `candidates`: movies per generator; `pool_size`: the most that a user keeps of all of them, the
-    first by rank fusion with `fusion_k`; `vectors`: the retriever behind the features; `groups`:
+    `candidates`: movies per generator; `max_candidates`: of all users together, the first by rank
+    fusion with `fusion_k`; `vectors`: the retriever behind the features; `groups`:
     the ranker's groups of features; `max_length`: of a history; `threads`: LightGBM's.
     """
 
     ranker: str
     generators: list[str]
     candidates: int
-    pool_size: int
+    max_candidates: int
     fusion_k: float
     vectors: str
     groups: list[str]

@@ -16,7 +16,7 @@ from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
 from stages.embeddings import embedding_table
 from stages.features import build_features, past, pool_features
-from stages.fusion import cut, fuse, merge
+from stages.fusion import cut, fuse, merge, most_candidates
 from stages.item_similarity import recommend_similar
 from stages.popularity import recommend_popular
 from stages.rerank import rerank
@@ -58,6 +58,9 @@ class Chain:
         self.owners = self.likings["user_id"].to_numpy()
         self.histories = tables["histories"]
         self.users = self.histories["user_id"].to_numpy()
+        self.most = most_candidates(
+            self.settings.max_candidates, len(self.users), self.settings.candidates
+        )
         self.latest = int(tables["likings"]["timestamp"].max())
         # Row after row in memory: sparse rows are multiplied with them for every user.
         self.weights = {
@@ -119,9 +122,9 @@ class Chain:
         faiss.omp_set_num_threads(threads)
         vectors = {name: serve_users(arrays, before) for name, arrays in self.towers.items()}
         pool = merge(self.lists(before, seen, vectors))
-        if pool.height > self.settings.pool_size:  # of one user, or of several together
+        if pool.height > self.most:  # of one user, or of several together
             fused = fuse(pool, self.settings.generators, self.settings.fusion_k)
-            pool, _ = cut(pool, fused, self.settings.pool_size)
+            pool, _ = cut(pool, fused, self.most)
         groups = self.settings.groups
         known = self.past._replace(queries=vectors[self.settings.vectors])
         features = build_features(pool_features(pool, groups), before, known, groups)
