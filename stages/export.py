@@ -63,7 +63,6 @@ def main(
     bundle: Path,
 ) -> str:
     """Write the bundle of the models that know everything before the test targets."""
-    before = read_table(histories, HISTORIES)
     settings = read_settings()
     likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))[NEWEST]
     towers = [n for n in settings.generators if n not in (*ITEM_MODELS, POPULAR)]
@@ -77,7 +76,7 @@ def main(
             "genres": read_table(genres),
             "popularity": read_table(popularity, POPULARITY),
             "likings": likings.sort("user_id", "position"),
-            "histories": before,
+            "histories": read_table(histories, HISTORIES),
             "dislikes": read_table(dislikes, DISLIKES),
         },
         {name: read_arrays(models / name / f"{NEWEST}.npz") for name in systems},
@@ -87,8 +86,8 @@ def main(
     with whole_file(bundle) as temporary:
         temporary.mkdir()
         write_bundle(made, temporary)
-    made_of = f"ranker {settings.ranker}, {len(systems)} models"
-    return f"{made_of} -> a bundle for {before.height:,} users"
+    users = made.tables["histories"].height
+    return f"ranker {settings.ranker}, {len(systems)} models -> a bundle for {users:,} users"
 
 
 if __name__ == "__main__":
