@@ -185,11 +185,10 @@ def group_columns(group: str, columns: list[str]) -> set[str]:
 
 def designs(data: Path) -> Iterator[str]:
     """The history retriever with and without its parts; trained for the first two folds."""
-    import stages.train_retrieval as stage
+    from stages import train_retrieval
     from stages.retrieval import history
 
     params = load_params(history.Params, "retrievers.history")
-    stage.FOLDS = LEARNT
     length, targets = read_section("histories.max_length"), validation_targets(data)
     likings = pl.read_parquet(data / "histories" / "train.parquet").filter(pl.col("fold") < 2)
     tables = {
@@ -198,13 +197,15 @@ def designs(data: Path) -> Iterator[str]:
         "genres": pl.read_parquet(data / "movies" / "genres.parquet"),
     }
     before = pl.read_parquet(data / "histories" / "val.parquet")
-    validate = stage.validator(likings, before, targets)
+    validate = train_retrieval.validator(likings, before, targets)
     yield header("history retriever, mean of two seeds", [*SHOWN, "best epoch"])
     for name, change in DESIGNS.items():
         rows = []
         for seed in (1, 2):
             changed = dataclasses.replace(params, **change)
-            first, made = stage.train(history, changed, tables, length, seed)
+            first, made = train_retrieval.train(
+                history, changed, tables, length, seed, folds=LEARNT
+            )
             figures = validate(made["val"])
             rows.append([*(figures[metric] for metric in SHOWN), first.epoch])
         yield line(name, list(np.mean(rows, axis=0)))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 HISTORY = 100
+TRAIN_HISTORY = 20  # of every training row: a hundred would not fit into memory
 GIB = 1 << 30
 
 
@@ -49,17 +50,24 @@ def time_split(source: Path, work: Path) -> None:
 
 
 def histories(source: Path, work: Path) -> None:
-    """The newest likings of every user before the validation and the test targets."""
+    """What every user liked before: the validation and test targets, and each training row."""
     train, val = (pd.read_parquet(work / f"{name}.parquet") for name in ("train", "val"))
+    examples: list[dict] = []
     for name, known in {"val": train, "test": pd.concat([train, val])}.items():
         rows = []
-        for user, group in known.sort_values(["userId", "timestamp"], kind="stable").groupby(
-            "userId"
-        ):
+        known = known.sort_values(["userId", "timestamp"], kind="stable")
+        for user, group in known.groupby("userId"):
             newest = group.tail(HISTORY)
             movies, times = newest["movieId"].tolist(), newest["timestamp"].tolist()
             rows.append({"user": user, "history": movies, "times": times, "length": len(group)})
+            if name == "val":
+                liked = group["movieId"].tolist()
+                examples += [
+                    {"user": user, "movie": movie, "history": liked[max(n - TRAIN_HISTORY, 0) : n]}
+                    for n, movie in enumerate(liked)
+                ]
         pd.DataFrame(rows).to_parquet(work / f"histories_{name}.parquet")
+    pd.DataFrame(examples).to_parquet(work / "histories_train.parquet")
 
 
 STEPS: list[Callable[[Path, Path], None]] = [clean, positives, time_split, histories]

@@ -4,7 +4,7 @@ import importlib
 import math
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,7 @@ def train(
     max_length: int,
     seed: int,
     watch: Watch = lambda figures: None,
+    folds: Sequence[str] = FOLDS,
 ) -> tuple[Fitted, dict[str, Arrays]]:
     """Fit on what is known before the early targets, stopped by these; then for each later fold.
 
@@ -88,17 +89,18 @@ def train(
             longer windows would be mostly padding.
         seed: Of all randomness.
         watch: Is told the early targets' metrics after each epoch.
+        folds: The first ones of `FOLDS`.
 
     Returns:
         The first fit, and the arrays by fold.
     """
-    likings = [tables["likings"].filter(pl.col("fold") <= n) for n in range(len(FOLDS))]
-    average = math.ceil(likings[0].height / likings[0]["user_id"].n_unique())
-    length = min(max_length, max(2, average))
+    likings = [tables["likings"].filter(pl.col("fold") <= n) for n in range(len(folds))]
+    count, users = likings[0].height, likings[0]["user_id"].n_unique()
+    length = min(max_length, max(2, math.ceil(count / users)))
     # Once for all folds: a later one starts with the weights of the one before.
-    params = params.sized(likings[0].height, likings[0]["user_id"].n_unique())
+    params = params.sized(count, users)
     made: dict[str, Arrays] = {}
-    for fold, known in zip(FOLDS, likings):
+    for fold, known in zip(folds, likings):
         data = training_data(known, tables["genres"], length)
         model, batches = variant.build(data, params, np.random.default_rng(seed))
         if not made:
