@@ -139,6 +139,18 @@ def test_genres_place_a_movie_that_nobody_has_liked(
     assert inside > cosine[np.isin(ids, others)].mean() + 0.2
 
 
+def test_own_l2_leaves_movies_to_their_genres(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, shared = [], []
+    for own_l2 in (0.0, 50.0):
+        fit, _ = trained("genre", tables, monkeypatch, epochs=30, own_l2=own_l2)
+        own.append(np.linalg.norm(fit.arrays["movie"]))
+        shared.append(np.linalg.norm(fit.arrays["movie_genres"] @ fit.arrays["genre"]))
+    assert own[1] < 0.5 * own[0]
+    assert shared[1] / own[1] > 2 * shared[0] / own[0]
+
+
 def test_padding_and_the_future_do_not_change_a_users_vector(
     tables: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
