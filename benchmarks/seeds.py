@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.ablation import header
+from benchmarks.ablation import header, line
 from stages.common.params import YAML
 from stages.leaderboard import intervals
 from stages.metrics import COMPARED, user_metrics
@@ -41,6 +41,28 @@ def run(folder: Path, settings: list[str]) -> float:
 def averaged(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """The mean over the seeds of each user's metrics."""
     return pl.concat(tables).group_by("user_id").agg(pl.col(COMPARED).mean()).sort("user_id")
+
+
+def by_likings(folders: list[Path], retrievers: list[str]) -> str:
+    """A table of the retrievers' recall by the number of likings that the target had."""
+    order = ["0", "1-10", "11-100", "101-1000", "1001+"]
+    metrics = ["recall@10", "recall@50", "recall@200"]
+    read = {
+        name: pl.concat(
+            pl.read_csv(f / f"metrics/slices/{name}.csv", schema_overrides={"value": pl.String})
+            for f in folders
+        )
+        .filter(pl.col("slice") == "target_likings")
+        .group_by("value")
+        .agg(pl.col("users", *metrics).mean())
+        for name in retrievers
+    }
+    lines = [header("likings, retriever", ["targets", *metrics])]
+    for value in order:
+        for name, table in read.items():
+            for users, *figures in table.filter(pl.col("value") == value).drop("value").rows():
+                lines.append(line(f"{value}, {name} | {users:.0f}", figures))
+    return "\n".join(lines)
 
 
 def report(folders: list[Path], seconds: list[float]) -> str:
@@ -80,7 +102,8 @@ def report(folders: list[Path], seconds: list[float]) -> str:
         ]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     pool = [pl.read_parquet(f / "data/ranks/fusion.parquet")["rank"].gt(0).mean() for f in folders]
-    lines += ["", f"Targets among the candidates that rankers see: {np.mean(pool):.1%}."]
+    lines += ["", f"Targets among the candidates that rankers see: {np.mean(pool):.1%}.", ""]
+    lines.append(by_likings(folders, retrievers))
     return "\n".join(lines)
 
 

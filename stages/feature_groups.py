@@ -69,7 +69,7 @@ def tower(data: Past, batch: Batch) -> Columns:
 
 def similarity(data: Past, batch: Batch) -> Columns:
     """Cosine of the candidate's vector to those of the history."""
-    each = np.einsum("bnd,bld->bnl", data.vectors[batch.movies], data.vectors[batch.history])
+    each = data.vectors[batch.movies] @ data.vectors[batch.history].transpose(0, 2, 1)
     columns = {f"similarity_last_{k}": _newest(batch, each, k) for k in (1, 3, 5, 10)}
     columns["similarity_mean"] = _newest(batch, each, None)
     columns["similarity_max"] = np.where(batch.liked[:, None] > 0, each, -1).max(axis=2)
