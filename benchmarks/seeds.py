@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.ablation import header, line
+from benchmarks.ablation import header
 from stages.common.params import YAML
 from stages.leaderboard import intervals
 from stages.metrics import COMPARED, user_metrics
 
 RESAMPLES = 2000
+MOST = 2**31  # likings of a movie
+LIKINGS = [(0, 0), (1, 10), (11, 100), (1, 100), (101, 1000), (1001, MOST)]
 
 
 def run(folder: Path, settings: list[str]) -> float:
@@ -38,30 +40,39 @@ def run(folder: Path, settings: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def averaged(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    """The mean over the seeds of each user's metrics."""
+def per_user(folders: list[Path], system: str, likings: tuple[int, int]) -> pl.DataFrame:
+    """The mean over the seeds of each user's metrics; of targets with so many likings."""
+    tables = [
+        user_metrics(
+            pl.read_parquet(folder / f"data/ranks/{system}.parquet").filter(
+                pl.col("likings").is_between(*likings)
+            ),
+            [10, 200],
+        )
+        for folder in folders
+    ]
     return pl.concat(tables).group_by("user_id").agg(pl.col(COMPARED).mean()).sort("user_id")
 
 
-def by_likings(folders: list[Path], retrievers: list[str]) -> str:
-    """A table of the retrievers' recall by the number of likings that the target had."""
-    order = ["0", "1-10", "11-100", "101-1000", "1001+"]
-    metrics = ["recall@10", "recall@50", "recall@200"]
-    read = {
-        name: pl.concat(
-            pl.read_csv(f / f"metrics/slices/{name}.csv", schema_overrides={"value": pl.String})
-            for f in folders
-        )
-        .filter(pl.col("slice") == "target_likings")
-        .group_by("value")
-        .agg(pl.col("users", *metrics).mean())
-        for name in retrievers
-    }
-    lines = [header("likings, retriever", ["targets", *metrics])]
-    for value in order:
-        for name, table in read.items():
-            for users, *figures in table.filter(pl.col("value") == value).drop("value").rows():
-                lines.append(line(f"{value}, {name} | {users:.0f}", figures))
+def interval(row: dict[str, float]) -> str:
+    """A difference, its interval, and a star if 0 is outside."""
+    star = "*" if row["real"] else ""
+    return f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}){star}"
+
+
+def by_likings(folders: list[Path]) -> str:
+    """Whether genres help: `genre` against `id`, by the number of likings that the target had."""
+    lines = [header("likings, metric", ["targets", "id", "genre", "difference"])]
+    for bounds in LIKINGS:
+        tables = {name: per_user(folders, name, bounds) for name in ("id", "genre")}
+        if not tables["id"].height:
+            continue
+        for row in intervals(tables, ["id"], RESAMPLES, seed=0).to_dicts():
+            means = " | ".join(f"{table[row['metric']].mean():.4f}" for table in tables.values())
+            name = "-".join(map(str, bounds)) if bounds[1] < MOST else f"{bounds[0]}+"
+            lines.append(
+                f"| {name}, {row['metric']} | {tables['id'].height} | {means} | {interval(row)} |"
+            )
     return "\n".join(lines)
 
 
@@ -78,17 +89,9 @@ def report(folders: list[Path], seconds: list[float]) -> str:
         spread = rows.std(axis=0, ddof=1) if len(rows) > 1 else np.zeros(len(COMPARED))
         cells = [f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(rows.mean(axis=0), spread)]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    per_user = {
-        system: averaged(
-            [
-                user_metrics(pl.read_parquet(f / f"data/ranks/{system}.parquet"), [10, 200])
-                for f in folders
-            ]
-        )
-        for system in systems
-    }
-    best = max(retrievers, key=lambda name: per_user[name]["ndcg@10"].mean())
-    table = intervals(per_user, [best], RESAMPLES, seed=0)
+    figures = {system: per_user(folders, system, (0, MOST)) for system in systems}
+    best = max(retrievers, key=lambda name: figures[name]["ndcg@10"].mean())
+    table = intervals(figures, [best], RESAMPLES, seed=0)
     lines += [
         "",
         f"Difference to `{best}`, the best retriever (95% interval; * = not by chance):",
@@ -96,14 +99,10 @@ def report(folders: list[Path], seconds: list[float]) -> str:
     ]
     lines.append(header("system", COMPARED))
     for (system,), rows in table.group_by("system", maintain_order=True):
-        cells = [
-            f"{d:+.4f} ({low:+.4f} to {high:+.4f}){'*' if real else ''}"
-            for d, low, high, real in rows.select("difference", "low", "high", "real").rows()
-        ]
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+        lines.append(f"| {system} | " + " | ".join(map(interval, rows.to_dicts())) + " |")
     pool = [pl.read_parquet(f / "data/ranks/fusion.parquet")["rank"].gt(0).mean() for f in folders]
     lines += ["", f"Targets among the candidates that rankers see: {np.mean(pool):.1%}.", ""]
-    lines.append(by_likings(folders, retrievers))
+    lines.append(by_likings(folders))
     return "\n".join(lines)
 
 
