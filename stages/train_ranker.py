@@ -1,6 +1,7 @@
 """Stage: train one LightGBM ranker on the early and the validation targets."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from stages.folds import LEARNT
 KEYS = ["fold", "user_id", "movie_id", "label"]
 GROUP = KEYS[:2]
 LEAK_USERS, LEAK_SHARE = 50, 0.95
+# So many users, held out or learnt from, tell what few tell only in several draws.
+ENOUGH_USERS = 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Params:
 
     `patience`: rounds without a better cross-validated metric; `bags`: how many boosters of
     different seeds are trained and averaged, because one alone depends much on its draws of
-    features and rows; `threads` is fixed so that runs repeat.
+    features and rows; of more than `ENOUGH_USERS` users there are fewer folds and bags;
+    `threads` is fixed so that runs repeat.
     """
 
     learning_rate: Annotated[float, Range(1e-5, 1)]
@@ -56,6 +60,11 @@ def user_folds(
     fold = np.random.default_rng(seed).permutation(len(everyone)) % count
     rows = np.repeat(fold[place], sizes)
     return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(count)]
+
+
+def repeats(most: int, users: int) -> int:
+    """How many of `most` folds or boosters are made: all, or fewer of more than `ENOUGH_USERS`."""
+    return min(most, math.ceil(ENOUGH_USERS * most / users))
 
 
 def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
@@ -120,7 +129,7 @@ def train(
         seed: Of the folds.
 
     Returns:
-        `bags` boosters, whose scores are to be averaged, and one's cross-validated metric.
+        Boosters, whose scores are to be averaged, and one's cross-validated metric.
     """
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
@@ -139,11 +148,11 @@ def train(
         options,
         dataset(),
         num_boost_round=params.max_trees,
-        folds=user_folds(users, sizes, params.folds, seed),
+        folds=user_folds(users, sizes, params.folds, seed)[: repeats(params.folds, count)],
         callbacks=[lgb.early_stopping(params.patience, verbose=False)],
     )
     means = next(values for name, values in found.items() if name.endswith("-mean"))
-    bags = [options | {"seed": seed + bag} for bag in range(params.bags)]
+    bags = [options | {"seed": seed + bag} for bag in range(repeats(params.bags, count))]
     return [lgb.train(bag, dataset(), num_boost_round=len(means)) for bag in bags], means[-1]
 
 

@@ -15,6 +15,7 @@ from stages.train_ranker import (
     check_labels,
     importance,
     lightgbm_params,
+    repeats,
     train,
     user_folds,
 )
@@ -162,6 +163,13 @@ def test_folds_keep_users_whole_and_use_all() -> None:
         assert len(rows) + len(held) == sizes.sum()
         seen += held.tolist()
     assert sorted(seen) == list(range(sizes.sum()))
+
+
+def test_many_users_need_few_repeats() -> None:
+    assert repeats(5, users=942) == 5
+    assert repeats(5, users=6040) == 5  # four folds hold out 4,832
+    assert repeats(5, users=20_000) == 2  # 4,000 each
+    assert repeats(3, users=1_000_000) == 1
 
 
 def examples(users: int = 120, each: int = 20) -> pl.DataFrame:
