@@ -30,7 +30,10 @@ def ease_weights(liked: sp.csr_array, regularisation: float) -> np.ndarray:
     shared = gram(liked, np.float64)
     shared[np.diag_indices_from(shared)] += regularisation
     inverse = scipy.linalg.inv(shared, assume_a="pos", overwrite_a=True)
-    weights = np.divide(inverse, -np.diag(inverse), dtype=np.float32, casting="same_kind")
+    # Row after row in memory: sparse rows are multiplied with them.
+    weights = np.divide(
+        inverse, -np.diag(inverse), dtype=np.float32, casting="same_kind", order="C"
+    )
     np.fill_diagonal(weights, 0)
     return weights
 

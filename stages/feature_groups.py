@@ -47,9 +47,9 @@ class Batch(NamedTuple):
 
 
 def _newest(batch: Batch, values: np.ndarray, count: int | None) -> np.ndarray:
-    """Mean of [b, n, l] `values` over the newest `count` liked movies (None = all): [b, n]."""
+    """Mean of [b, l, n] `values` over the newest `count` liked movies (None = all): [b, n]."""
     weights = batch.liked[:, :count]
-    total = np.einsum("bnl,bl->bn", values[:, :, :count], weights)
+    total = (weights[:, None] @ values[:, :count])[:, 0]
     return total / np.maximum(weights.sum(axis=1), 1)[:, None]
 
 
@@ -69,10 +69,22 @@ def tower(data: Past, batch: Batch) -> Columns:
 
 def similarity(data: Past, batch: Batch) -> Columns:
     """Cosine of the candidate's vector to those of the history."""
-    each = data.vectors[batch.movies] @ data.vectors[batch.history].transpose(0, 2, 1)
-    columns = {f"similarity_last_{k}": _newest(batch, each, k) for k in (1, 3, 5, 10)}
-    columns["similarity_mean"] = _newest(batch, each, None)
-    columns["similarity_max"] = np.where(batch.liked[:, None] > 0, each, -1).max(axis=2)
+    own = data.vectors[batch.movies].transpose(0, 2, 1)
+    liked = data.vectors[batch.history]
+    columns = {}
+    for name, count in (
+        ("last_1", 1),
+        ("last_3", 3),
+        ("last_5", 5),
+        ("last_10", 10),
+        ("mean", None),
+    ):
+        # The mean of the cosines is the product with the mean vector.
+        usual = _newest(batch, liked, count)
+        columns[f"similarity_{name}"] = (usual[:, None] @ own)[:, 0]
+    # In the place of padding the newest movie, which changes no maximum.
+    liked = np.where(batch.liked[:, :, None] > 0, liked, liked[:, :1])
+    columns["similarity_max"] = (liked @ own).max(axis=1)
     return columns
 
 
@@ -82,12 +94,17 @@ def cooccurrence(data: Past, batch: Batch) -> Columns:
     columns = {}
     for name, (place, weights) in data.similar.items():
         liked, wanted = place[batch.history], place[batch.movies]
-        both = (liked[:, None, :] >= 0) & (wanted[:, :, None] >= 0) & (batch.liked[:, None] > 0)
-        each = np.where(both, weights[liked[:, None, :], wanted[:, :, None]], 0)
-        columns[f"{name}_last_1"] = _newest(batch, each, 1)
-        columns[f"{name}_last_5"] = _newest(batch, each, 5)
-        columns[f"{name}_max"] = each.max(axis=2)
-        columns[f"{name}_decayed"] = np.einsum("bnl,bl->bn", each, decay)
+        # Row after row of the weights, each from left to right: candidates are sorted.
+        rows, own = np.maximum(liked, 0) * len(weights), np.maximum(wanted, 0)
+        each = np.take(weights, rows[:, :, None] + own[:, None, :])
+        each *= ((liked >= 0) * batch.liked)[:, :, None]
+        made = {
+            "last_1": _newest(batch, each, 1),
+            "last_5": _newest(batch, each, 5),
+            "max": each.max(axis=1),
+            "decayed": (decay[:, None] @ each)[:, 0],
+        }
+        columns |= {f"{name}_{kind}": value * (wanted >= 0) for kind, value in made.items()}
     return columns
 
 

@@ -9,8 +9,9 @@ import polars as pl
 
 from stages.feature_groups import GROUPS, Batch, Columns, Past
 from stages.pairs import pair_keys
+from stages.parallel import in_threads
 
-USERS_AT_ONCE = 256
+USERS_AT_ONCE = 32  # so that a batch stays in the processor's cache
 POOL_GROUPS = ("score", "rank", "gap")
 
 
@@ -127,14 +128,16 @@ def build_features(
     ends = np.cumsum(sizes)
     numbers = np.searchsorted(data.movie_ids, candidates["movie_id"].to_numpy())
     made = [GROUPS[name] for name in GROUPS if name in groups]
-    parts: list[Columns] = []
-    for start in range(0, len(sizes) if made else 0, USERS_AT_ONCE):
+
+    def part(start: int) -> Columns:
         some = slice(start, start + USERS_AT_ONCE)
         rows = slice(ends[start] - sizes[start], ends[some][-1])
         batch = _batch(data, numbers[rows], sizes[some], users[some])
         columns: Columns = {}
         for group in made:
             columns |= group(data, batch)
-        parts.append({k: v[batch.real].astype(np.float32) for k, v in columns.items()})
+        return {k: v[batch.real].astype(np.float32) for k, v in columns.items()}
+
+    parts = in_threads(part, range(0, len(sizes) if made else 0, USERS_AT_ONCE))
     flat = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
     return pl.concat([candidates, pl.DataFrame(flat)], how="horizontal")

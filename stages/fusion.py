@@ -19,7 +19,7 @@ from stages.common.tables import (
     users_of,
 )
 from stages.folds import FOLDS, NEWEST
-from stages.pairs import pair_keys
+from stages.pairs import distinct, pair_keys
 from stages.top_k import CandidateParams
 
 
@@ -50,7 +50,7 @@ def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
         name: pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
         for name, table in lists.items()
     }
-    every = np.unique(np.concatenate(list(keys.values())))
+    every = distinct(np.concatenate(list(keys.values())))
     pairs = {"user_id": every >> 32, "movie_id": every & 0xFFFFFFFF}
     columns = pl.DataFrame(pairs, schema_overrides=RECOMMENDATIONS).get_columns()
     for name, table in lists.items():

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from stages.parallel import in_threads
+
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
 TIME_GAPS = 32
@@ -206,9 +208,12 @@ def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, n
     ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
     heads, blocks = int(arrays["heads"]), int(arrays["blocks"])
     plain = without_genres(arrays)  # once, not for each batch of users
-    parts = [slice(start, start + USERS_AT_ONCE) for start in range(0, len(ids), USERS_AT_ONCE)]
-    parts = [encode(plain, ids[part], gaps[part], heads, blocks, last=True)[:, 0] for part in parts]
-    return users, with_one(np.concatenate(parts))
+
+    def vectors(start: int) -> np.ndarray:
+        part = slice(start, start + USERS_AT_ONCE)
+        return encode(plain, ids[part], gaps[part], heads, blocks, last=True)[:, 0]
+
+    return users, with_one(np.concatenate(in_threads(vectors, range(0, len(ids), USERS_AT_ONCE))))
 
 
 def history_matrices(

@@ -17,11 +17,12 @@ from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
 from stages.folds import FOLDS
 from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
+from stages.parallel import in_threads
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
-USERS_AT_ONCE = 2048
+TARGETS_AT_ONCE = 1024
 Validate = Callable[[Arrays], dict[str, float]]
 
 
@@ -45,13 +46,15 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
         movie_ids, movies = serve_movies(arrays)
         movies = movies[np.searchsorted(movie_ids, liked_ids)]
         _, queries = serve_users(arrays, histories)  # all of them were trained on
-        ranks = np.zeros(len(owner), dtype=np.int64)
-        for start in range(0, len(owner), USERS_AT_ONCE):
-            part = slice(start, start + USERS_AT_ONCE)
+
+        def ranks_from(start: int) -> np.ndarray:
+            part = slice(start, start + TARGETS_AT_ONCE)
             scores = queries[owner[part]] @ movies.T
             target_scores = np.take_along_axis(scores, column[part, None], axis=1)
             scores[seen[owner[part]].nonzero()] = -np.inf
-            ranks[part] = np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
+            return np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
+
+        ranks = np.concatenate(in_threads(ranks_from, range(0, len(owner), TARGETS_AT_ONCE)))
         table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
         return table.select(pl.col(COMPARED).mean()).row(0, named=True)
 

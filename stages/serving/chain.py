@@ -62,12 +62,7 @@ class Chain:
             self.settings.max_candidates, len(self.users), self.settings.candidates
         )
         self.latest = int(tables["likings"]["timestamp"].max())
-        # Row after row in memory: sparse rows are multiplied with them for every user.
-        self.weights = {
-            name: arrays | {"weights": np.ascontiguousarray(arrays["weights"])}
-            for name, arrays in bundle.arrays.items()
-            if "weights" in arrays
-        }
+        self.weights = {n: a for n, a in bundle.arrays.items() if "weights" in a}
         towers = {n: a for n, a in bundle.arrays.items() if "weights" not in a}
         self.towers = {name: without_genres(arrays) for name, arrays in towers.items()}
         self.indexes = bundle.indexes
