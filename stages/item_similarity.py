@@ -11,9 +11,10 @@ from stages.common.files import write_arrays
 from stages.common.params import load_params
 from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.folds import folds
+from stages.parallel import in_threads
 from stages.top_k import CandidateParams, best_unseen, interactions, top_columns
 
-USERS_AT_ONCE, MOVIES_AT_ONCE = 4096, 1024
+USERS_AT_ONCE, MOVIES_AT_ONCE = 1024, 1024
 Fit = Callable[[sp.csr_array], np.ndarray]
 
 
@@ -49,17 +50,17 @@ def recommend_similar(
         movies: [movies] ids, ascending.
         count: How many movies a user gets.
     """
-    lists = []
-    for start in range(0, len(users), USERS_AT_ONCE):
+
+    def part(start: int) -> pl.DataFrame:
         rows = liked[start : start + USERS_AT_ONCE]
         scores = rows @ weights
         scores[rows.nonzero()] = -np.inf
         columns, best = top_columns(scores, count)
         found = np.where(np.isfinite(best), movies[columns], -1)
         # What is seen already scores minus infinity, so no list of seen pairs is needed.
-        part = best_unseen(users[start : start + USERS_AT_ONCE], found, best, np.empty(0), count)
-        lists.append(part)
-    return pl.concat(lists)
+        return best_unseen(users[start : start + USERS_AT_ONCE], found, best, np.empty(0), count)
+
+    return pl.concat(in_threads(part, range(0, len(users), USERS_AT_ONCE)))
 
 
 def run(

@@ -100,8 +100,19 @@ def top_columns(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
         [n, count] column numbers and [n, count] their scores.
     """
     count = min(count, scores.shape[1])
-    chosen = np.argpartition(-scores, count - 1, axis=1)[:, :count] if count else scores[:, :0]
-    chosen = np.sort(chosen.astype(np.int64), axis=1)
-    found = np.take_along_axis(scores, chosen, axis=1)
+    if not count:
+        return np.empty((len(scores), 0), dtype=np.int64), scores[:, :0]
+    # Values alone are partitioned several times as fast as places.
+    place = scores.shape[1] - count
+    worst = np.partition(scores, place, axis=1)[:, place : place + 1]
+    chosen, equal = scores > worst, scores == worst
+    room = count - chosen.sum(axis=1, keepdims=True)
+    crowded = (equal.sum(axis=1, keepdims=True) > room)[:, 0]
+    equal[crowded] &= np.cumsum(equal[crowded], axis=1) <= room[crowded]
+    columns = (chosen | equal).nonzero()[1].reshape(-1, count)
+    found = np.take_along_axis(scores, columns, axis=1)
     by_score = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(chosen, by_score, axis=1), np.take_along_axis(found, by_score, axis=1)
+    return (
+        np.take_along_axis(columns, by_score, axis=1),
+        np.take_along_axis(found, by_score, axis=1),
+    )

@@ -85,6 +85,18 @@ def test_top_columns_breaks_ties_by_column() -> None:
     assert best.tolist() == [[3.0, 3.0, 1.0]]
 
 
+def test_top_columns_equal_a_stable_sort_of_everything() -> None:
+    rng = np.random.default_rng(0)
+    tied = rng.integers(0, 5, (30, 40)).astype(np.float32)
+    some_seen = np.where(rng.random((30, 40)) < 0.9, -np.inf, rng.random((30, 40)))
+    for scores in (tied, some_seen):
+        for count in (0, 1, 7, 39, 40, 50):
+            columns, best = top_columns(scores, count)
+            wanted = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+            assert np.array_equal(columns, wanted)
+            assert np.array_equal(best, np.take_along_axis(scores, wanted, axis=1))
+
+
 def test_popularity_ranks_by_likings_and_shares_the_worse_rank() -> None:
     catalogue = pl.DataFrame({"movie_id": [1, 2, 3, 4]}, schema={"movie_id": pl.Int32})
     seen = likings([(1, 1), (2, 1), (1, 2), (2, 3)])

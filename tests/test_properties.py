@@ -13,7 +13,7 @@ from stages.clean import Params, clean_catalogue, clean_ratings, number_ids
 from stages.common.stage import StageError
 from stages.common.tables import POSITIVES
 from stages.metrics import user_metrics
-from stages.pairs import contains, pair_keys, repeated, runs
+from stages.pairs import contains, distinct, pair_keys, repeated, runs
 from stages.raw_formats import find_files
 from stages.raw_readers import Columns, read_movies, read_ratings
 from stages.time_split import leave_one_out, order
@@ -141,3 +141,4 @@ def test_pairs_and_runs_equal_a_plain_loop(pairs: list[tuple[int, int]]) -> None
     some = np.sort(pair_keys(*np.array(pairs[::2], dtype=int).reshape(-1, 2).T))
     every = pair_keys(*np.array(pairs, dtype=int).reshape(-1, 2).T)
     assert contains(some, every).tolist() == [pair in pairs[::2] for pair in pairs]
+    assert distinct(every).tolist() == sorted(set(every.tolist()))
