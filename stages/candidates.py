@@ -5,13 +5,13 @@ from pathlib import Path
 import faiss
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 from stages.folds import FOLDS, folds
-from stages.top_k import CandidateParams, best_unseen, in_order, user_batches
+from stages.parallel import in_threads
+from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
 
 
 def search_unseen(
@@ -28,15 +28,18 @@ def search_unseen(
         likings: What users have seen.
         count: Movies per user.
     """
-    lists, batches = [], user_batches(users, likings)
-    shown = None if len(batches) > 1 else True  # a single one is over at once
-    for batch in tqdm(batches, desc="batches of users", disable=shown, leave=False):
+    batches = user_batches(users, likings)
+
+    def part(batch: UserBatch) -> pl.DataFrame:
+        if len(batches) > 1:
+            faiss.omp_set_num_threads(1)  # of this thread; the others search too
         k = min(count + batch.longest, index.ntotal)
         scores, movies = index.search(np.ascontiguousarray(queries[batch.places]), k)
         if index.metric_type == faiss.METRIC_L2:
             scores = -scores  # a distance: smaller is better
-        lists.append(best_unseen(users[batch.places], movies, scores, batch.seen, count))
-    return in_order(lists)
+        return best_unseen(users[batch.places], movies, scores, batch.seen, count)
+
+    return in_order(in_threads(part, batches, "batches of users"))
 
 
 def main(

@@ -15,7 +15,8 @@ from stages.common.tables import (
     write_table,
 )
 from stages.folds import folds
-from stages.top_k import CandidateParams, best_unseen, in_order, user_batches
+from stages.parallel import in_threads
+from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
 
 
 def count_likings(catalogue: pl.DataFrame, likings: pl.DataFrame) -> pl.DataFrame:
@@ -31,14 +32,15 @@ def recommend_popular(
 ) -> pl.DataFrame:
     """RECOMMENDATIONS: each user's `count` most liked unseen movies, scored by likings."""
     liked = popularity.filter(pl.col("likings") > 0).sort("popularity_rank", "movie_id")
-    lists = []
-    for batch in user_batches(users, likings):
+
+    def part(batch: UserBatch) -> pl.DataFrame:
         some, best = users[batch.places], liked.head(count + batch.longest)
         shape = (len(some), best.height)
         movies = np.broadcast_to(best["movie_id"].to_numpy(), shape)
         scores = np.broadcast_to(best["likings"].to_numpy(), shape)
-        lists.append(best_unseen(some, movies, scores, batch.seen, count))
-    return in_order(lists)
+        return best_unseen(some, movies, scores, batch.seen, count)
+
+    return in_order(in_threads(part, user_batches(users, likings)))
 
 
 def main(

@@ -60,10 +60,15 @@ def user_batches(users: np.ndarray, likings: pl.DataFrame) -> list[UserBatch]:
 
 
 def in_order(lists: list[pl.DataFrame]) -> pl.DataFrame:
-    """RECOMMENDATIONS of all batches, sorted by user and rank."""
+    """RECOMMENDATIONS of batches of different users, each sorted, as one sorted table."""
     if len(lists) == 1:
         return lists[0]
-    return pl.concat([pl.DataFrame(schema=RECOMMENDATIONS), *lists]).sort("user_id", "rank")
+    table = pl.concat([pl.DataFrame(schema=RECOMMENDATIONS), *lists])
+    users = table["user_id"].to_numpy()
+    first = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))  # a user's rows are together
+    sizes = np.diff(first, append=len(users))
+    order = np.argsort(users[first])
+    return table[spans(first[order], sizes[order])]
 
 
 def best_unseen(
