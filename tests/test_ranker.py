@@ -167,8 +167,8 @@ def test_folds_keep_users_whole_and_use_all() -> None:
 
 def test_many_users_need_few_repeats() -> None:
     assert repeats(5, users=942) == 5
-    assert repeats(5, users=6040) == 5  # four folds hold out 4,832
-    assert repeats(5, users=20_000) == 2  # 4,000 each
+    assert repeats(5, users=6040) == 5
+    assert repeats(5, users=10_000) == 3  # 6,000 of them held out
     assert repeats(3, users=1_000_000) == 1
 
 
