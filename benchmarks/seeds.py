@@ -25,7 +25,7 @@ from stages.metrics import COMPARED, user_metrics
 
 RESAMPLES = 2000
 MOST = 2**31  # likings of a movie
-LIKINGS = [(0, 0), (1, 10), (11, 100), (1, 100), (101, 1000), (1001, MOST)]
+LIKINGS = [(1, 10), (11, 100), (1, 100), (101, 1000), (1001, MOST)]
 
 
 def run(folder: Path, settings: list[str]) -> float:
