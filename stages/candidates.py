@@ -9,8 +9,8 @@ import polars as pl
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
+from stages.engine import over
 from stages.folds import FOLDS, folds
-from stages.parallel import in_threads
 from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
 
 
@@ -39,7 +39,7 @@ def search_unseen(
             scores = -scores  # a distance: smaller is better
         return best_unseen(users[batch.places], movies, scores, batch.seen, count)
 
-    return in_order(in_threads(part, batches, "batches of users"))
+    return in_order(list(over(part, batches, "batches of users")))
 
 
 def main(

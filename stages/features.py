@@ -7,9 +7,9 @@ groups of features that it uses: some of `GROUPS` and `POOL_GROUPS`.
 import numpy as np
 import polars as pl
 
+from stages.engine import over
 from stages.feature_groups import GROUPS, Batch, Columns, Past
 from stages.pairs import pair_keys
-from stages.parallel import in_threads
 
 USERS_AT_ONCE = 32  # so that a batch stays in the processor's cache
 POOL_GROUPS = ("score", "rank", "gap")
@@ -138,6 +138,6 @@ def build_features(
             columns |= group(data, batch)
         return {k: v[batch.real].astype(np.float32) for k, v in columns.items()}
 
-    parts = in_threads(part, range(0, len(sizes) if made else 0, USERS_AT_ONCE))
+    parts = list(over(part, range(0, len(sizes) if made else 0, USERS_AT_ONCE)))
     flat = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
     return pl.concat([candidates, pl.DataFrame(flat)], how="horizontal")

@@ -1,12 +1,12 @@
 """Stage: merge the generators' lists into one pool, and rank it without any training (a bar)."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from stages.common.params import Range, load_params
 from stages.common.stage import StageError, run_stage
@@ -18,6 +18,7 @@ from stages.common.tables import (
     user_ranges,
     users_of,
 )
+from stages.engine import over
 from stages.folds import FOLDS, NEWEST
 from stages.pairs import distinct, pair_keys
 from stages.top_k import CandidateParams
@@ -94,7 +95,7 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
     params = load_params(Params, "fusion")
     if not params.generators:
         raise StageError("fusion.generators: is empty; name at least one system")
-    rows, schema = {"in": 0, "out": 0}, pool_schema(params.generators)
+    rows, schema = 0, pool_schema(params.generators)
     files = {
         fold: {name: recommendations / name / f"{fold}.parquet" for name in params.generators}
         for fold in FOLDS
@@ -102,21 +103,22 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
     users_by_fold = {fold: users_of(*paths.values()) for fold, paths in files.items()}
     count = load_params(CandidateParams, "candidates").count
     most = most_candidates(params.max_candidates, len(users_by_fold[NEWEST]), count)
+
+    def part(paths: dict[str, Path], users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        merged = merge({name: read_users(path, users) for name, path in paths.items()})
+        return cut(merged, fuse(merged, params.generators, params.k), most)
+
     for fold, paths in files.items():
         with (
             growing_table(pool / f"{fold}.parquet", schema) as append_pool,
             growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
         ):
             ranges = user_ranges(users_by_fold[fold])
-            for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
-                lists = {name: read_users(path, users) for name, path in paths.items()}
-                merged = merge(lists)
-                merged, best = cut(merged, fuse(merged, params.generators, params.k), most)
+            for merged, best in over(partial(part, paths), ranges, "batches of users"):
                 append_pool(merged)
                 append_fused(best)
-                rows["in"] += sum(table.height for table in lists.values())
-                rows["out"] += merged.height
-    return f"{rows['in']:,} rows of {len(paths)} lists -> {rows['out']:,} candidates"
+                rows += merged.height
+    return f"{len(params.generators)} lists -> {rows:,} candidates"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from stages.common.files import write_arrays
 from stages.common.params import load_params
 from stages.common.tables import RECOMMENDATIONS, write_table
+from stages.engine import over
 from stages.folds import folds
-from stages.parallel import in_threads
 from stages.top_k import CandidateParams, best_unseen, interactions, top_columns
 
 USERS_AT_ONCE, MOVIES_AT_ONCE = 1024, 1024
@@ -60,7 +60,7 @@ def recommend_similar(
         # What is seen already scores minus infinity, so no list of seen pairs is needed.
         return best_unseen(users[start : start + USERS_AT_ONCE], found, best, np.empty(0), count)
 
-    return pl.concat(in_threads(part, range(0, len(users), USERS_AT_ONCE)))
+    return pl.concat(over(part, range(0, len(users), USERS_AT_ONCE)))
 
 
 def run(

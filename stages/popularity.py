@@ -14,8 +14,8 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
+from stages.engine import over
 from stages.folds import folds
-from stages.parallel import in_threads
 from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
 
 
@@ -40,7 +40,7 @@ def recommend_popular(
         scores = np.broadcast_to(best["likings"].to_numpy(), shape)
         return best_unseen(some, movies, scores, batch.seen, count)
 
-    return in_order(in_threads(part, user_batches(users, likings)))
+    return in_order(list(over(part, user_batches(users, likings))))
 
 
 def main(

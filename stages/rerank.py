@@ -5,12 +5,12 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from stages.boosters import booster_texts, read_boosters
 from stages.common.params import read_value
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges, users_of
+from stages.engine import over
 from stages.features import build_features, pool_features
 from stages.folds import NEWEST
 from stages.ranker_inputs import Sources, as_pool, pasts
@@ -51,14 +51,17 @@ def main(
     candidates = pool / f"{NEWEST}.parquet"
     files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
     ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
+
+    def part(users: tuple[int, int]) -> pl.DataFrame:
+        some = as_pool(read_users(candidates, users), pool.name)
+        features = build_features(pool_features(some, groups), before, data, groups)
+        return rerank(boosters, features, threads)
+
     rows = 0
     with growing_table(recommendations, RECOMMENDATIONS) as append:
-        ranges = user_ranges(users_of(candidates))
-        for users in tqdm(ranges, desc="batches of users", disable=None, leave=False):
-            some = as_pool(read_users(candidates, users), pool.name)
-            features = build_features(pool_features(some, groups), before, data, groups)
-            append(rerank(boosters, features, threads))
-            rows += features.height
+        for lists in over(part, user_ranges(users_of(candidates)), "batches of users", alone=True):
+            append(lists)
+            rows += lists.height
     return f"{rows:,} candidates of {before.height:,} users"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.parallel import in_threads
+from stages.engine import over
 
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
@@ -213,7 +213,8 @@ def serve_users(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, n
         part = slice(start, start + USERS_AT_ONCE)
         return encode(plain, ids[part], gaps[part], heads, blocks, last=True)[:, 0]
 
-    return users, with_one(np.concatenate(in_threads(vectors, range(0, len(ids), USERS_AT_ONCE))))
+    parts = over(vectors, range(0, len(ids), USERS_AT_ONCE))
+    return users, with_one(np.concatenate(list(parts)))
 
 
 def history_matrices(

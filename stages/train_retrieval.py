@@ -14,10 +14,10 @@ from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
+from stages.engine import over
 from stages.folds import FOLDS
 from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
-from stages.parallel import in_threads
 from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
@@ -54,7 +54,7 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
             scores[seen[owner[part]].nonzero()] = -np.inf
             return np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
 
-        ranks = np.concatenate(in_threads(ranks_from, range(0, len(owner), TARGETS_AT_ONCE)))
+        ranks = np.concatenate(list(over(ranks_from, range(0, len(owner), TARGETS_AT_ONCE))))
         table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
         return table.select(pl.col(COMPARED).mean()).row(0, named=True)
 

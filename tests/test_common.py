@@ -11,7 +11,7 @@ from stages.common.files import read_arrays, write_json
 from stages.common.params import Range, load_params
 from stages.common.stage import StageError, whole_file
 from stages.common.tables import POSITIVES, read_table, write_table
-from stages.parallel import in_threads
+from stages.engine import over
 from tests.conftest import ROOT
 
 
@@ -152,8 +152,8 @@ def test_only_training_imports_tensorflow() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_threads_keep_the_order_and_pass_errors_on() -> None:
-    assert in_threads(lambda x: x * x, range(50)) == [x * x for x in range(50)]
-    assert in_threads(str, []) == []
+def test_parts_keep_the_order_and_pass_errors_on() -> None:
+    assert list(over(lambda x: x * x, range(50))) == [x * x for x in range(50)]
+    assert list(over(str, [])) == []
     with pytest.raises(ZeroDivisionError):
-        in_threads(lambda x: 1 / x, [1, 0])
+        list(over(lambda x: 1 / x, [1, 0]))
