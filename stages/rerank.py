@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import lightgbm as lgb
-import numpy as np
 import polars as pl
 
-from stages.boosters import booster_texts, read_boosters
+from stages.boosters import booster_texts, mean_scores, read_boosters
 from stages.common.params import read_value
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges, users_of
@@ -22,7 +21,7 @@ def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) ->
     Equal scores are ordered by movie id.
     """
     values = examples.select(boosters[0].feature_name()).to_numpy(order="c")
-    scores = np.mean([b.predict(values, num_threads=threads) for b in boosters], axis=0)
+    scores = mean_scores(boosters, values, threads)
     table = examples.select("user_id", "movie_id").with_columns(score=pl.Series(scores))
     ordered = table.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))

@@ -1,7 +1,9 @@
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
 
+from stages import boosters
 from stages.common.stage import StageError
 from stages.common.tables import DISLIKES, HISTORIES, SPLIT
 from stages.feature_groups import GROUPS, Past
@@ -13,9 +15,9 @@ from stages.top_k import best_unseen
 from stages.train_ranker import (
     Params,
     check_labels,
+    for_users,
     importance,
     lightgbm_params,
-    repeats,
     train,
     user_folds,
 )
@@ -165,11 +167,11 @@ def test_folds_keep_users_whole_and_use_all() -> None:
     assert sorted(seen) == list(range(sizes.sum()))
 
 
-def test_many_users_need_few_repeats() -> None:
-    assert repeats(5, users=942) == 5
-    assert repeats(5, users=6040) == 5
-    assert repeats(5, users=10_000) == 3  # 6,000 of them held out
-    assert repeats(3, users=1_000_000) == 1
+def test_of_many_users_fewer_trees_learn_faster() -> None:
+    assert for_users(SMALL, users=6040) == SMALL
+    large = for_users(SMALL, users=10_000)
+    assert (large.bags, large.max_trees) == (1, 10)
+    assert large.learning_rate == pytest.approx(0.3)
 
 
 def examples(users: int = 120, each: int = 20) -> pl.DataFrame:
@@ -204,9 +206,22 @@ def test_a_ranker_learns_and_its_reranking_is_a_permutation(objective: str) -> N
     assert ordered.group_by("user_id").agg(pl.col("rank").max())["rank"].to_list() == [20] * 120
     again, _ = train(table, SMALL, options, seed=1)
     assert [b.model_to_string() for b in again] == [b.model_to_string() for b in boosters]
-    mean = np.mean([b.predict(table.select("hint", "noise").to_numpy()) for b in boosters], axis=0)
+    values = table.select("hint", "noise").to_numpy()
+    mean = np.mean([b.predict(values, raw_score=True) for b in boosters], axis=0)
     first = ordered.group_by("user_id", maintain_order=True).first()["score"]
     assert np.allclose(first, mean.reshape(120, 20).max(axis=1))
+
+
+def test_trees_in_parts_score_like_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosters, "TREES_AT_ONCE", 7)
+    table = examples()
+    options = lightgbm_params(SMALL, "binary", "binary_logloss", 10, seed=1)
+    values = table.select("hint", "noise").to_numpy()
+    data = lgb.Dataset(values, table["label"].to_numpy(), params=options)
+    trained = [lgb.train(options, data, num_boost_round=n) for n in (20, 21)]
+    assert [booster.num_trees() for booster in trained] == [20, 21]
+    wanted = np.mean([b.predict(values, raw_score=True) for b in trained], axis=0)
+    assert np.allclose(boosters.mean_scores(trained, values, threads=2), wanted)
 
 
 def test_a_planted_leak_is_caught() -> None:
