@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Tests in two processes: those that use the finished run in one, the others where there is time.
+SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .PHONY: repro plots test test-all lint peers requirements audit
@@ -17,12 +19,12 @@ plots: $(VENV)/installed
 	dvc plots show
 
 test: $(VENV)/installed
-	python -m pytest -m "not long"
+	python -m pytest -m "not long" $(SHARED_OUT)
 
 # Also the recipes of docs/: experiments, sharing through a local S3 server, data of other kinds.
 test-all: $(VENV)/installed
 	$(INSTALL) -r tests/requirements.txt
-	python -m pytest
+	python -m pytest $(SHARED_OUT)
 
 lint: $(VENV)/installed
 	ruff check .

@@ -76,18 +76,6 @@ def test_a_comment_in_a_stages_module_reruns_that_stage_only(
     assert ran(dvc(repo, "repro")) == expected
 
 
-def test_the_global_time_split_goes_through_the_whole_chain(repo: Path) -> None:
-    changes = {"method": "global", "targets": "all", "val_share": 0.15, "test_share": 0.15}
-    edit_params(repo, **{f"time_split__{k}": v for k, v in changes.items()})
-    dvc(repo, "repro")
-    read = lambda name: pl.read_parquet(repo / "data" / "split" / f"{name}.parquet")  # noqa: E731
-    train, val, test = read("train"), read("val"), read("test")
-    assert train["timestamp"].max() < val["timestamp"].min()
-    assert val["timestamp"].max() < test["timestamp"].min()
-    board = json.loads((repo / "metrics" / "leaderboard.json").read_text())
-    assert board["ranker_history"]["users"] == test["user_id"].n_unique()
-
-
 def test_a_changed_file_in_the_users_folder_is_noticed(repo: Path) -> None:
     source = Path(YAML().load(repo / "params.yaml")["data"]["source"])
     movies = source / "movies.csv"
@@ -177,6 +165,7 @@ def test_another_folder_can_be_tried_as_an_experiment(repo: Path) -> None:
     assert json.loads((repo / "metrics" / "data.json").read_text())["users"] == 70
 
 
+@pytest.mark.long
 def test_a_clean_second_run_gives_the_same_lock(repo: Path, tmp_path: Path) -> None:
     clone = tmp_path / "again"
     run(["git", "clone", "-q", str(repo), str(clone)], tmp_path)

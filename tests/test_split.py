@@ -14,6 +14,7 @@ from stages.histories import draw_users, last_histories, train_histories
 from stages.positives import keep_positives, sample
 from stages.time_split import global_split, leave_one_out, order
 from tests.conftest import ROOT
+from tests.tiny_chain import run_chain
 
 
 def positives(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
@@ -151,3 +152,15 @@ def test_the_histories_of_every_fold_end_before_its_targets(
     # three before that are early.
     for fold, length in {"early": 4, "val": 7, "test": 8}.items():
         assert found[fold]["history"].to_list() == [list(range(length))] * 2
+
+
+def test_the_global_time_split_goes_through_the_whole_chain(tmp_path: Path) -> None:
+    changes = {"method": "global", "targets": "all", "val_share": 0.15, "test_share": 0.15}
+    run_chain(tmp_path, **{f"time_split__{k}": v for k, v in changes.items()})
+    parts = tmp_path / "data" / "split"
+    train, val, test = (pl.read_parquet(parts / f"{p}.parquet") for p in ("train", "val", "test"))
+    assert train["timestamp"].max() < val["timestamp"].min()
+    assert val["timestamp"].max() < test["timestamp"].min()
+    lists = tmp_path / "data" / "recommendations" / "ranker_history" / "test.parquet"
+    everyone = pl.read_parquet(lists)["user_id"].unique().implode()
+    assert test["user_id"].is_in(everyone).all()
