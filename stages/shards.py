@@ -114,11 +114,11 @@ def on_shards(
 ) -> list[Tables]:
     """`stages.engine.by_users` on a cluster; one task for each shard.
 
-    Files are below `ray.storage`/`name`, in a folder that no other run uses, until it has ended.
+    Files are in a folder of `ray.storage` that no other run uses, until the work has ended.
     """
     params = ray_params()
     base = params.storage if params.storage.startswith("s3://") else Path(params.storage).resolve()
-    storage = Storage(f"{base}/{name}/{uuid.uuid4().hex}")
+    storage = Storage(f"{base}/{name}-{uuid.uuid4().hex}")
 
     inputs = [f"in{n}" for n in range(len(tables))]
 
