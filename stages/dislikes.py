@@ -7,8 +7,9 @@ import polars as pl
 
 from stages.common.params import read_value
 from stages.common.stage import run_stage
-from stages.common.tables import DISLIKES, RATINGS, read_table, write_table
-from stages.folds import folds
+from stages.common.tables import DISLIKES, RATINGS, TRAIN, VALIDATION, read_table, write_table
+from stages.engine import Tables, of_users
+from stages.folds import FOLDS, known_likings
 from stages.pairs import latest, pair_keys
 
 
@@ -33,15 +34,20 @@ def known_dislikes(ratings: pl.DataFrame, likings: pl.DataFrame, min_rating: flo
     return table.select(DISLIKES.names())[np.argsort(keys)]
 
 
-def main(ratings: Path, train: Path, val: Path, histories: Path, dislikes: Path) -> str:
+def main(ratings: Path, train: Path, val: Path, dislikes: Path) -> str:
     """Write DISLIKES of every fold."""
     min_rating = read_value("positives.min_rating", float)
     table = read_table(ratings, RATINGS)
-    rows = []
-    for fold, likings, _ in folds(train, val, histories):
-        known = known_dislikes(table, likings, min_rating)
+
+    def part(some: pl.DataFrame, train: pl.DataFrame, val: pl.DataFrame) -> Tables:
+        likings = known_likings(train, val)
+        return tuple(known_dislikes(some, likings[fold], min_rating) for fold in FOLDS)
+
+    split = read_table(train, TRAIN), read_table(val, VALIDATION)
+    tables = of_users("dislikes", part, table, *split)
+    for fold, known in zip(FOLDS, tables):
         write_table(known, dislikes / f"{fold}.parquet", DISLIKES)
-        rows.append(known.height)
+    rows = [known.height for known in tables]
     return f"{table.height:,} ratings -> {rows} below {min_rating:g} by fold"
 
 

@@ -138,6 +138,7 @@ def build_features(
             columns |= group(data, batch)
         return {k: v[batch.real].astype(np.float32) for k, v in columns.items()}
 
-    parts = list(over(part, range(0, len(sizes) if made else 0, USERS_AT_ONCE)))
+    starts = range(0, len(sizes) if made else 0, USERS_AT_ONCE)
+    parts = list(over(part, starts, send=False))
     flat = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
     return pl.concat([candidates, pl.DataFrame(flat)], how="horizontal")

@@ -104,8 +104,11 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
     count = load_params(CandidateParams, "candidates").count
     most = most_candidates(params.max_candidates, len(users_by_fold[NEWEST]), count)
 
-    def part(paths: dict[str, Path], users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        merged = merge({name: read_users(path, users) for name, path in paths.items()})
+    def read(paths: dict[str, Path], users: tuple[int, int]) -> dict[str, pl.DataFrame]:
+        return {name: read_users(path, users) for name, path in paths.items()}
+
+    def part(lists: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        merged = merge(lists)
         return cut(merged, fuse(merged, params.generators, params.k), most)
 
     for fold, paths in files.items():
@@ -114,7 +117,8 @@ def main(recommendations: Path, pool: Path, fused: Path) -> str:
             growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
         ):
             ranges = user_ranges(users_by_fold[fold])
-            for merged, best in over(partial(part, paths), ranges, "batches of users"):
+            parts = over(part, ranges, "batches of users", read=partial(read, paths))
+            for merged, best in parts:
                 append_pool(merged)
                 append_fused(best)
                 rows += merged.height

@@ -18,6 +18,7 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
+from stages.engine import Tables, of_users
 from stages.folds import FOLDS, learnt_targets
 from stages.hashing import mix
 from stages.pairs import pair_keys, runs
@@ -82,15 +83,23 @@ def main(train: Path, val: Path, histories: Path) -> str:
     """Write train.parquet, and for each fold a table of the users with targets (test: of all)."""
     params, seed = load_params(Params, "histories"), read_seed()
     split = read_table(train, TRAIN), read_table(val, VALIDATION)
-    everyone = train_histories(*split)
+    drawn = {
+        fold: draw_users(targets, params.learnt_users, seed)
+        for fold, targets in learnt_targets(*split).items()
+    }
+
+    def part(train: pl.DataFrame, val: pl.DataFrame) -> Tables:
+        everyone, tables = train_histories(train, val), []
+        for number, fold in enumerate(FOLDS):
+            likings = everyone.filter(pl.col("fold") <= number)
+            if fold in drawn:
+                likings = likings.join(drawn[fold], on="user_id", how="semi", maintain_order="left")
+            tables.append(last_histories(likings, params.max_length))
+        return everyone, *tables
+
+    everyone, *tables = of_users("histories", part, *split)
     write_table(everyone, histories / "train.parquet", TRAIN_HISTORIES)
-    targets = learnt_targets(*split)
-    for number, fold in enumerate(FOLDS):
-        likings = everyone.filter(pl.col("fold") <= number)
-        if fold in targets:
-            users = draw_users(targets[fold], params.learnt_users, seed)
-            likings = likings.join(users, on="user_id", how="semi", maintain_order="left")
-        table = last_histories(likings, params.max_length)
+    for fold, table in zip(FOLDS, tables):
         write_table(table, histories / f"{fold}.parquet", HISTORIES)
     return f"{everyone.height:,} likings -> histories of {table.height:,} users"
 

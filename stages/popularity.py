@@ -14,14 +14,19 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.engine import over
+from stages.engine import Tables, by_users, over
 from stages.folds import folds
 from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
 
 
 def count_likings(catalogue: pl.DataFrame, likings: pl.DataFrame) -> pl.DataFrame:
     """POPULARITY of every catalogue movie, sorted by movie; equal counts share the worse rank."""
-    counts = likings.group_by("movie_id").agg(likings=pl.len())
+
+    def part(some: pl.DataFrame) -> Tables:
+        return (some.group_by("movie_id").agg(likings=pl.len()),)
+
+    parts = pl.concat([counts for (counts,) in by_users("popularity", part, likings)])
+    counts = parts.group_by("movie_id").agg(pl.col("likings").sum())
     table = catalogue.select("movie_id").join(counts, on="movie_id", how="left").fill_null(0)
     rank = pl.col("likings").rank("max", descending=True)
     return table.with_columns(popularity_rank=rank).sort("movie_id")

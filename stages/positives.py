@@ -10,6 +10,7 @@ import polars as pl
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, RATINGS, read_table, write_table
+from stages.engine import of_users
 from stages.hashing import mix
 from stages.pairs import latest
 
@@ -48,7 +49,7 @@ def main(ratings: Path, positives: Path) -> str:
     """Read RATINGS, write POSITIVES."""
     params = load_params(Params, "positives")
     table = read_table(ratings, RATINGS)
-    liked = keep_positives(table, params.min_rating)
+    (liked,) = of_users("positives", lambda some: (keep_positives(some, params.min_rating),), table)
     if liked.height == 0:
         raise StageError(
             f"positives.min_rating: no rating reaches {params.min_rating:g}; set it lower"

@@ -9,8 +9,9 @@ import polars as pl
 
 from stages.common.params import Range, load_params, read_seed
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import TRAIN, VALIDATION, read_table, write_table
-from stages.feature_groups import GROUPS
+from stages.common.tables import TRAIN, VALIDATION, read_table, user_ranges, users_rows, write_table
+from stages.engine import over
+from stages.feature_groups import GROUPS, Past
 from stages.features import POOL_GROUPS, build_features, pool_features
 from stages.folds import LEARNT, learnt_targets
 from stages.ranker_inputs import Sources, as_pool, pasts
@@ -69,6 +70,21 @@ def sample_negatives(labelled: pl.DataFrame, count: int, seed: int) -> pl.DataFr
     return table.filter((place <= count) | (pl.col("label") == 1)).drop("order")
 
 
+def features_of(
+    examples: pl.DataFrame, histories: pl.DataFrame, data: Past, groups: list[str]
+) -> pl.DataFrame:
+    """`build_features` of `examples`, which are sorted by user: of some users at a time."""
+
+    def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return users_rows(examples, users), users_rows(histories, users)
+
+    def part(rows: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+        return build_features(*rows, data, groups)
+
+    ranges = user_ranges(examples["user_id"].unique().sort())
+    return pl.concat(over(part, ranges, alone=True, read=read))
+
+
 def main(
     name: str,
     pool: Path,
@@ -99,7 +115,7 @@ def main(
         table = pool_features(candidates, params.features)
         table = add_labels(table, targets[fold], params.misses)
         table = sample_negatives(table, params.negatives, seed)
-        table = build_features(table, before, data, params.features)
+        table = features_of(table, before, data, params.features)
         write_table(table, examples / f"{fold}.parquet", table.schema)
         rows.append(table.height)
     return f"{rows} rows by fold, {table.width} columns"

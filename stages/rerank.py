@@ -8,8 +8,15 @@ import polars as pl
 from stages.boosters import booster_texts, mean_scores, read_boosters
 from stages.common.params import read_value
 from stages.common.stage import run_stage
-from stages.common.tables import RECOMMENDATIONS, growing_table, read_users, user_ranges, users_of
-from stages.engine import over
+from stages.common.tables import (
+    RECOMMENDATIONS,
+    growing_table,
+    read_users,
+    user_ranges,
+    users_of,
+    users_rows,
+)
+from stages.engine import allowed_threads, over
 from stages.features import build_features, pool_features
 from stages.folds import NEWEST
 from stages.ranker_inputs import Sources, as_pool, pasts
@@ -51,14 +58,19 @@ def main(
     files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
     ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
 
-    def part(users: tuple[int, int]) -> pl.DataFrame:
-        some = as_pool(read_users(candidates, users), pool.name)
-        features = build_features(pool_features(some, groups), before, data, groups)
-        return rerank(boosters, features, threads)
+    def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return read_users(candidates, users), users_rows(before, users)
+
+    def part(read_rows: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+        rows, known = read_rows
+        some = pool_features(as_pool(rows, pool.name), groups)
+        features = build_features(some, known, data, groups)
+        return rerank(boosters, features, allowed_threads(threads))
 
     rows = 0
     with growing_table(recommendations, RECOMMENDATIONS) as append:
-        for lists in over(part, user_ranges(users_of(candidates)), "batches of users", alone=True):
+        ranges = user_ranges(users_of(candidates))
+        for lists in over(part, ranges, "batches of users", alone=True, read=read):
             append(lists)
             rows += lists.height
     return f"{rows:,} candidates of {before.height:,} users"

@@ -11,6 +11,7 @@ from stages.common.files import write_json
 from stages.common.params import Range, load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
+from stages.engine import Tables, of_users
 from stages.hashing import mix
 from stages.pairs import runs
 
@@ -101,19 +102,26 @@ def global_split(
     return train, val.select(VALIDATION.names()), test.select(TEST.names())
 
 
+def time_cuts(positives: pl.DataFrame, params: Params) -> list[int]:
+    """The early, validation and test cut, in seconds: of all users' likings the shares follow."""
+    times = positives["timestamp"].sort()
+    after = [params.test_share + n * params.val_share for n in (2, 1, 0)]
+    return [int(times[int(times.len() * max(1 - share, 0))]) for share in after]
+
+
 def main(positives: Path, split: Path, metrics: Path) -> str:
     """Read POSITIVES, write train.parquet, val.parquet and test.parquet into `split`."""
     params = load_params(Params, "time_split")
-    seed = read_seed()
-    ordered = order(read_table(positives, POSITIVES), params.ties, seed)
-    if params.method == "leave_one_out":
-        parts = leave_one_out(ordered, params.min_positives, params.early)
-    else:
-        times = ordered["timestamp"].sort()
-        after = [params.test_share + n * params.val_share for n in (2, 1, 0)]
-        cuts = [int(times[int(times.len() * max(1 - share, 0))]) for share in after]
-        parts = global_split(ordered, *cuts, params.targets)
-    train, val, test = parts
+    table, seed = read_table(positives, POSITIVES), read_seed()
+    cuts = time_cuts(table, params) if params.method == "global" else []
+
+    def part(some: pl.DataFrame) -> Tables:
+        ordered = order(some, params.ties, seed)
+        if params.method == "global":
+            return global_split(ordered, *cuts, params.targets)
+        return leave_one_out(ordered, params.min_positives, params.early)
+
+    parts = train, val, test = of_users("time_split", part, table)
     early = train.filter("early").join(train.filter(~pl.col("early")), on="user_id", how="semi")
     held_out = {"early": early, "validation": val.filter("is_target"), "test": test}
     for name, part in held_out.items():
@@ -126,14 +134,14 @@ def main(positives: Path, split: Path, metrics: Path) -> str:
         "early_targets": early.height,
         "val_targets": val["is_target"].sum(),
         "test_targets": test.height,
-        "users": ordered["user_id"].n_unique(),
+        "users": table["user_id"].n_unique(),
         "test_users": test["user_id"].n_unique(),
         "tied_share": test["tied"].mean(),
         "sample_users": read_value("positives.sample_users", float),
     }
     write_json(figures, metrics)
     held = ", ".join(f"{part.height:,} {name}" for name, part in held_out.items())
-    return f"{ordered.height:,} likings -> targets: {held}"
+    return f"{table.height:,} likings -> targets: {held}"
 
 
 if __name__ == "__main__":

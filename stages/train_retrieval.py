@@ -54,7 +54,8 @@ def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFr
             scores[seen[owner[part]].nonzero()] = -np.inf
             return np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
 
-        ranks = np.concatenate(list(over(ranks_from, range(0, len(owner), TARGETS_AT_ONCE))))
+        starts = range(0, len(owner), TARGETS_AT_ONCE)
+        ranks = np.concatenate(list(over(ranks_from, starts, send=False)))
         table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
         return table.select(pl.col(COMPARED).mean()).row(0, named=True)
 

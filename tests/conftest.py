@@ -1,9 +1,14 @@
 """Shared fixtures: a tiny MovieLens-like data set written by code, and the pipeline's root."""
 
+import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +19,7 @@ import pytest
 from stages.common.params import YAML
 
 ROOT = Path(__file__).parents[1]
+NOT_FOR_S3 = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
 SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
 GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
 
@@ -84,6 +90,38 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_run")
     run_chain(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a local server that speaks S3 and has a bucket `movies`."""
+    if NOT_FOR_S3:
+        pytest.skip(f"{', '.join(NOT_FOR_S3)} missing: pip install -r tests/requirements.txt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    path = tmp_path_factory.mktemp("bucket") / "server.log"
+    with path.open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    try:
+        for _ in range(120):
+            assert server.poll() is None, path.read_text()
+            try:
+                request = urllib.request.Request(f"{address}/movies", method="PUT")
+                urllib.request.urlopen(request, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**keys, "AWS_DEFAULT_REGION": "us-east-1"}.items():
+                patch.setenv(name, value)
+            yield address
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def dvc(repo: Path, *arguments: str, ok: bool = True) -> str:

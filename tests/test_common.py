@@ -152,6 +152,18 @@ def test_only_training_imports_tensorflow() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_local_engine_imports_no_ray(workspace: Path) -> None:
+    code = "import sys\nfrom stages import candidates, engine, fusion, popularity, positives\n"
+    code += "assert engine.chosen() == 'local'\nlist(engine.over(str, range(9)))\n"
+    code += "engine.by_users('x', lambda: ())\nengine.of_users('x', lambda: ())\n"
+    code += "away = {'ray', 'stages.cluster', 'stages.shards'} & set(sys.modules)\n"
+    code += "assert not away, away"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workspace, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_parts_keep_the_order_and_pass_errors_on() -> None:
     assert list(over(lambda x: x * x, range(50))) == [x * x for x in range(50)]
     assert list(over(str, [])) == []

@@ -1,12 +1,7 @@
 """docs/sharing.md: a run goes through a remote to another clone, branches merge, CI computes."""
 
-import importlib.util
 import json
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,38 +11,6 @@ from stages.common.params import YAML
 from tests.conftest import commit, dvc, edit_params, ran, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
-
-NEEDED = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a local server that speaks S3 and has a bucket `movies`."""
-    if NEEDED:
-        pytest.skip(f"{', '.join(NEEDED)} missing: pip install -r tests/requirements.txt")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(120):
-            assert server.poll() is None, (tmp_path / "server.log").read_text()
-            try:
-                request = urllib.request.Request(f"{address}/movies", method="PUT")
-                urllib.request.urlopen(request, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def add_remote(repo: Path, url: str, **options: str) -> None:

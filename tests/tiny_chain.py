@@ -137,7 +137,7 @@ def run_chain(
         positives.main(DATA / "ratings.parquet", DATA / "positives.parquet")
         time_split.main(DATA / "positives.parquet", SPLIT, Path("split.json"))
         histories.main(*PARTS, BEFORE)
-        dislikes.main(DATA / "ratings.parquet", *PARTS, BEFORE, DATA / "dislikes")
+        dislikes.main(DATA / "ratings.parquet", *PARTS, DATA / "dislikes")
         genre_features.main(catalogue, genres)
         popularity.main(catalogue, *PARTS, BEFORE, DATA / counts, LISTS / counts)
         for model in (item_knn, ease):
