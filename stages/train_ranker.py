@@ -19,7 +19,7 @@ KEYS = ["fold", "user_id", "movie_id", "label"]
 GROUP = KEYS[:2]
 LEAK_USERS, LEAK_SHARE = 50, 0.95
 # More users than these tell in one draw what few tell in several, and let trees learn faster.
-ENOUGH_USERS, FASTER = 6500, 2
+ENOUGH_USERS, FASTER = 6500, 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,8 +170,8 @@ def test_folds_keep_users_whole_and_use_all() -> None:
 def test_of_many_users_fewer_trees_learn_faster() -> None:
     assert for_users(SMALL, users=6040) == SMALL
     large = for_users(SMALL, users=10_000)
-    assert (large.bags, large.max_trees) == (1, 15)
-    assert large.learning_rate == pytest.approx(0.2)
+    assert (large.bags, large.max_trees) == (1, 10)
+    assert large.learning_rate == pytest.approx(0.3)
 
 
 def examples(users: int = 120, each: int = 20) -> pl.DataFrame:
