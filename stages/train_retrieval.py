@@ -18,7 +18,8 @@ from stages.engine import over
 from stages.folds import FOLDS
 from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
-from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
+from stages.retrieval.training import ALONE, TrainingParams, fit, training_data
+from stages.retrieval.worker import Arrays, Fitted, Worker
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
@@ -80,6 +81,7 @@ def train(
     seed: int,
     watch: Watch = lambda figures: None,
     folds: Sequence[str] = FOLDS,
+    worker: Worker = ALONE,
 ) -> tuple[Fitted, dict[str, Arrays]]:
     """Fit on what is known before the early targets, stopped by these; then for each later fold.
 
@@ -93,6 +95,7 @@ def train(
         seed: Of all randomness.
         watch: Is told the early targets' metrics after each epoch.
         folds: The first ones of `FOLDS`.
+        worker: Who trains: one by itself, or one of several that all call this.
 
     Returns:
         The first fit, and the arrays by fold.
@@ -105,18 +108,21 @@ def train(
     made: dict[str, Arrays] = {}
     for fold, known in zip(folds, likings):
         data = training_data(known, tables["genres"], length)
-        model, batches = variant.build(data, params, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        with worker.scope():
+            model, batches = variant.build(data, params, rng)
+        worker.begin(fold, rng)
         if not made:
             later = tables["likings"].filter(pl.col("fold") == 1)
             targets = later.join(tables["histories"], on="user_id", how="semi")
             validate = watched(validator(known, tables["histories"], targets), watch)
-            first = latest = fit(model, batches, params, params.epochs, validate)
+            first = latest = fit(model, batches, params, params.epochs, validate, worker)
         elif params.warm_start:
             model.start_from(latest.arrays)
             epochs = math.ceil(params.warm_start * first.epoch)
-            latest = fit(model, batches, params, epochs, None)
+            latest = fit(model, batches, params, epochs, None, worker)
         else:
-            latest = fit(model, batches, params, first.epoch, None)
+            latest = fit(model, batches, params, first.epoch, None, worker)
         made[fold] = latest.arrays
     return first, made
 
