@@ -19,12 +19,18 @@ from stages.common.params import PARAMS, read_value
 BLAS = ThreadpoolController()
 AHEAD = 4  # parts for each processor that may be done, or under way, before they are asked for
 Item, Result = TypeVar("Item"), TypeVar("Result")
+_workers: list[bool] = []  # not empty in a process that works for others, on one processor
 
 
 @cache
 def chosen() -> str:
     """`local` or `ray`; without a params.yaml, as where a bundle is served, `local`."""
     return read_value("engine", Literal["local", "ray"]) if PARAMS.exists() else "local"
+
+
+def be_worker() -> None:
+    """Do everything in this thread from now on: this process is one of many on its machine."""
+    _workers[:] = [True]
 
 
 def over(
@@ -42,7 +48,7 @@ def over(
         alone: Whether the function makes use of all processors by itself, so that here, unlike
             on a cluster, one part comes after the other.
     """
-    if len(items) == 1 or (alone and chosen() == "local"):
+    if _workers or len(items) == 1 or (alone and chosen() == "local"):
         done: Iterable[Result] = map(function, items)
     elif chosen() == "local":
         done = _in_threads(function, items)

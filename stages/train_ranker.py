@@ -1,6 +1,7 @@
 """Stage: train one LightGBM ranker on the early and the validation targets."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from stages.common.files import write_csv
 from stages.common.params import Range, load_params, read_section, read_seed
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import read_table
+from stages.engine import chosen
 from stages.folds import LEARNT
 
 KEYS = ["fold", "user_id", "movie_id", "label"]
@@ -117,7 +119,12 @@ def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, se
 
 
 def train(
-    examples: pl.DataFrame, params: Params, options: dict, seed: int
+    examples: pl.DataFrame,
+    params: Params,
+    options: dict,
+    seed: int,
+    users: int | None = None,
+    callbacks: Sequence[Callable] = (),
 ) -> tuple[list[lgb.Booster], float]:
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
@@ -126,6 +133,8 @@ def train(
         params: Trees and folds.
         options: From `lightgbm_params`.
         seed: Of the folds.
+        users: How many there are, where `examples` has a part of them only.
+        callbacks: LightGBM's, of the cross-validation.
 
     Returns:
         Boosters, whose scores are to be averaged, and one's cross-validated metric.
@@ -133,8 +142,8 @@ def train(
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
     groups = examples.group_by(GROUP, maintain_order=True).len()
-    users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
-    count = groups["user_id"].n_unique()
+    owners, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
+    count = users or groups["user_id"].n_unique()
     if count < params.folds:
         raise StageError(f"lightgbm.folds: {params.folds} folds of {count} users; set it lower")
 
@@ -147,8 +156,8 @@ def train(
         options,
         dataset(),
         num_boost_round=params.max_trees,
-        folds=user_folds(users, sizes, params.folds, seed)[: repeats(params.folds, count)],
-        callbacks=[lgb.early_stopping(params.patience, verbose=False)],
+        folds=user_folds(owners, sizes, params.folds, seed)[: repeats(params.folds, count)],
+        callbacks=[*callbacks, lgb.early_stopping(params.patience, verbose=False)],
     )
     means = next(values for name, values in found.items() if name.endswith("-mean"))
     bags = [options | {"seed": seed + bag} for bag in range(repeats(params.bags, count))]
@@ -180,7 +189,11 @@ def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
         for n, fold in enumerate(LEARNT)
     ]
     learnt = pl.concat(tables)
-    boosters, metric = train(learnt, params, options, seed)
+    if chosen() == "ray":
+        from stages.cluster_ranker import train_on_ray as training
+    else:
+        training = train
+    boosters, metric = training(learnt, params, options, seed)
     for bag, booster in enumerate(boosters):
         with whole_file(model / f"{bag}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")

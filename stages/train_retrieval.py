@@ -14,7 +14,7 @@ from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
-from stages.engine import over
+from stages.engine import chosen, over
 from stages.folds import FOLDS
 from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
@@ -141,7 +141,14 @@ def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> 
     # Each retriever has random numbers of its own.
     seed ^= zlib.crc32(name.encode()) >> 1
     with live_view(Path("live") / name, read_value("dvclive", bool)) as watch:
-        first, made = train(variant, params, tables, length, seed, watch)
+        if chosen() == "ray":
+            from stages.cluster_retrieval import train_on_ray
+
+            first, made = train_on_ray(name, params, tables, length, seed)
+            for figures in first.curve:
+                watch(figures)
+        else:
+            first, made = train(variant, params, tables, length, seed, watch)
     for fold, arrays in made.items():
         if not all(np.isfinite(v).all() for v in arrays.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
