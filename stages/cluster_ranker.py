@@ -5,11 +5,9 @@ of LightGBM's data-parallel learner adds up all workers' histograms, for the tre
 cross-validation as for those that are kept.
 """
 
-import asyncio
 import dataclasses
 import json
 import tempfile
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from stages.cluster import connect, ray_params
-from stages.cluster_training import train_on_workers
+from stages.cluster_training import exchange_of, train_on_workers
 from stages.common.stage import StageError
 from stages.hashing import mix
 from stages.train_ranker import Params, check_labels, train
@@ -46,9 +44,8 @@ def train_on_ray(
         "options": options,
         "seed": seed,
         "users": users,
-        "meeting": ray.remote(num_cpus=0)(Meeting).remote(workers),
     }
-    return train_on_workers("lightgbm", loop, config, "a ranker", read_boosters)
+    return train_on_workers("lightgbm", loop, config, "ranker", read_boosters)
 
 
 def share_users(examples: pl.DataFrame, workers: int) -> list[pl.DataFrame]:
@@ -65,24 +62,6 @@ def read_boosters(folder: Path) -> tuple[list[lgb.Booster], float]:
     return [lgb.Booster(model_str=text) for text in texts], figures["metric"]
 
 
-class Meeting:
-    """Where workers bring a value each, and leave with those of all; an actor."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.rounds: dict[str, tuple[dict[int, Any], asyncio.Event]] = {}
-
-    async def bring(self, key: str, rank: int, value: Any) -> list[Any]:
-        """The values of all ranks, once they are there."""
-        values, complete = self.rounds.setdefault(key, ({}, asyncio.Event()))
-        values[rank] = value
-        if len(values) == self.workers:
-            complete.set()
-            del self.rounds[key]
-        await complete.wait()
-        return [values[r] for r in range(self.workers)]
-
-
 class Agreement:
     """A LightGBM callback: a round's metric is the mean over the held-out users of all workers.
 
@@ -91,14 +70,14 @@ class Agreement:
 
     order = BEFORE_STOPPING
 
-    def __init__(self, exchange: Callable[[str, Any], list[Any]], users: int) -> None:
+    def __init__(self, exchange: Callable[[Any], list[Any]], users: int) -> None:
         self.exchange, self.users = exchange, users
         self.values: list[float] = []
 
     def __call__(self, env: lgb.callback.CallbackEnv) -> None:
         """Put the agreed value in the place of this worker's own."""
         (own,) = env.evaluation_result_list
-        told = self.exchange(str(env.iteration), (self.users, own.metric_value))
+        told = self.exchange((self.users, own.metric_value))
         value = sum(users * v for users, v in told) / sum(users for users, _ in told)
         env.evaluation_result_list[:] = [own._replace(metric_value=value)]
         self.values.append(value)
@@ -132,17 +111,11 @@ def loop(config: dict[str, Any]) -> None:
     """What every worker does; the first one reports the boosters, which are the same on all."""
     import ray
     import ray.train
-    from ray.train.collective import broadcast_from_rank_zero
 
-    context = ray.train.get_context()
+    context, exchange = ray.train.get_context(), exchange_of(config)
     rank = context.get_world_rank()
     part = ray.get(config["parts"][rank])
     holder, shared = network()
-    attempt = broadcast_from_rank_zero(uuid.uuid4().hex)  # values of a lost attempt do not count
-
-    def exchange(key: str, value: Any) -> list[Any]:
-        return ray.get(config["meeting"].bring.remote(f"{attempt} {key}", rank, value))
-
     # Threads of one machine that wait for each other in turns are ten times as slow.
     threads = max(1, config["params"]["threads"] // context.get_local_world_size())
     agreement = Agreement(exchange, part["user_id"].n_unique())

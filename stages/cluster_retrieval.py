@@ -19,7 +19,7 @@ import polars as pl
 
 from stages import engine
 from stages.cluster import connect, ray_params
-from stages.cluster_training import train_on_workers
+from stages.cluster_training import exchange_of, train_on_workers
 from stages.common.files import read_arrays, write_arrays
 from stages.common.stage import StageError
 from stages.folds import FOLDS
@@ -62,7 +62,7 @@ def loop(config: dict[str, Any]) -> None:
     from stages.train_retrieval import train
 
     engine.be_worker()
-    worker = RayWorker()  # before TensorFlow does anything else
+    worker = RayWorker(exchange_of(config))  # before TensorFlow does anything else
     tables = {key: ray.get(table) for key, table in config["tables"].items()}
     variant = importlib.import_module(f"stages.retrieval.{config['name']}")
     order = config["params"], tables, config["max_length"], config["seed"]
@@ -72,9 +72,11 @@ def loop(config: dict[str, Any]) -> None:
 class RayWorker(Worker):
     """One of several workers that Ray Train has started."""
 
-    def __init__(self) -> None:
+    def __init__(self, exchange: Callable[[Any], list[Any]]) -> None:
         import ray.train
         import tensorflow as tf
+
+        self.exchange = exchange
 
         context = ray.train.get_context()
         self.rank, self.count = context.get_world_rank(), context.get_world_size()
@@ -84,7 +86,6 @@ class RayWorker(Worker):
         if checkpoint is not None:
             with checkpoint.as_directory() as kept:
                 shutil.copytree(kept, self.folder, dirs_exist_ok=True)
-        self._sum = tf.function(self._add)
 
     def scope(self) -> AbstractContextManager:
         """Where variables are made equal on all workers."""
@@ -102,24 +103,11 @@ class RayWorker(Worker):
 
     def total(self, value: float) -> float:
         """The sum of what all workers give."""
-        import tensorflow as tf
-
-        return float(self._sum(tf.constant(value, tf.float64)))
-
-    def _add(self, value: Any) -> Any:
-        import tensorflow as tf
-
-        def add(value: tf.Tensor) -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-        return self.strategy.run(add, (value,))
+        return sum(self.exchange(value))
 
     def agree(self, make: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What `make` gives to the first worker, for all."""
-        from ray.train.collective import broadcast_from_rank_zero
-
-        return broadcast_from_rank_zero(make() if self.rank == 0 else None)
+        return self.exchange(make() if self.rank == 0 else None)[0]
 
     def restore(self, model: Any) -> State:
         """Where this fold's training was at the last checkpoint."""

@@ -4,9 +4,11 @@ Imported only where `engine` is `ray`. `stages.cluster_retrieval` and `stages.cl
 what the workers do.
 """
 
+import asyncio
 import os
 import uuid
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,28 +34,26 @@ def train_on_workers(
         framework: `tensorflow` or `lightgbm`, whose workers find each other.
         loop: Of a module that workers can import. It is called again, on new workers, after
             one was lost.
-        config: What `loop` gets. Tables are in it as references (`ray.put`).
+        config: What `loop` gets, and `exchange_of`. Tables are in it as references (`ray.put`).
         name: Of what is trained, for messages.
         read: Of the checkpoint's folder.
 
     Raises:
         StageError: Workers were lost too often, or the cluster is.
     """
-    # Else the trainer shows tables of progress, and what a worker prints comes twice.
+    # Else what a worker prints comes twice.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    params = ray_params()
-    connect()
-    import ray.train
-
+    params, ray = ray_params(), connect()
     # Each brings its framework along.
     if framework == "tensorflow":
         from ray.train.tensorflow import TensorflowTrainer as Trainer
     else:
         from ray.train.lightgbm import LightGBMTrainer as Trainer
     storage = Storage(params.storage, f"{name}-{uuid.uuid4().hex[:12]}")
+    meeting = ray.remote(num_cpus=0)(Meeting).remote(params.workers)
     trainer = Trainer(
         loop,
-        train_loop_config=config,
+        train_loop_config=config | {"meeting": meeting},
         scaling_config=ray.train.ScalingConfig(
             num_workers=params.workers,
             # On machines of their own as far as there are: each makes use of all threads.
@@ -91,6 +91,37 @@ def reason(error: Exception) -> str:
         lines = str(failure).strip().splitlines() or [type(failure).__name__]
         return f"worker {rank}: {lines[-1].strip()}"
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+
+
+class Meeting:
+    """Where workers bring a value each, and leave with those of all; an actor."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.rounds: dict[str, tuple[dict[int, Any], asyncio.Event]] = {}
+
+    async def bring(self, key: str, rank: int, value: Any) -> list[Any]:
+        """The values of all ranks, once they are there."""
+        values, complete = self.rounds.setdefault(key, ({}, asyncio.Event()))
+        values[rank] = value
+        if len(values) == self.workers:
+            complete.set()
+            del self.rounds[key]
+        await complete.wait()
+        return [values[r] for r in range(self.workers)]
+
+
+def exchange_of(config: dict[str, Any]) -> Callable[[Any], list[Any]]:
+    """A function of workers, each of which calls it equally often: from one's value to all's."""
+    import ray.train
+    from ray.train.collective import broadcast_from_rank_zero
+
+    rank = ray.train.get_context().get_world_rank()
+    # What lost workers have brought does not count for those in their place.
+    attempt, calls = broadcast_from_rank_zero(uuid.uuid4().hex), count()
+    return lambda value: ray.get(
+        config["meeting"].bring.remote(f"{attempt} {next(calls)}", rank, value)
+    )
 
 
 class Storage:
