@@ -5,7 +5,6 @@ of LightGBM's data-parallel learner adds up all workers' histograms, for the tre
 cross-validation as for those that are kept.
 """
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
@@ -20,18 +19,16 @@ from stages.cluster import connect, ray_params
 from stages.cluster_training import exchange_of, train_on_workers
 from stages.common.stage import StageError
 from stages.hashing import mix
-from stages.train_ranker import Params, check_labels, train
 
 FIGURES = "figures.json"
 BEFORE_STOPPING = 20  # LightGBM's early stopping comes 30th
+Train = Callable[..., tuple[list[lgb.Booster], float]]
 
 
 def train_on_ray(
-    examples: pl.DataFrame, params: Any, options: dict, seed: int
+    train: Train, examples: pl.DataFrame, params: Any, options: dict, seed: int
 ) -> tuple[list[lgb.Booster], float]:
-    """`stages.train_ranker.train`, with the users shared out among `ray.workers`."""
-    features = [name for name in examples.columns if name not in ("fold", "user_id", "movie_id")]
-    check_labels(examples, [name for name in features if name != "label"])
+    """`train`, that of `stages.train_ranker`, with the users shared out among `ray.workers`."""
     workers, users = ray_params().workers, examples["user_id"].n_unique()
     parts = share_users(examples, workers)
     fewest = min(part["user_id"].n_unique() for part in parts)
@@ -40,7 +37,8 @@ def train_on_ray(
     ray = connect()
     config = {
         "parts": [ray.put(part) for part in parts],
-        "params": dataclasses.asdict(params),
+        "train": train,
+        "params": params,
         "options": options,
         "seed": seed,
         "users": users,
@@ -117,11 +115,11 @@ def loop(config: dict[str, Any]) -> None:
     part = ray.get(config["parts"][rank])
     holder, shared = network()
     # Threads of one machine that wait for each other in turns are ten times as slow.
-    threads = max(1, config["params"]["threads"] // context.get_local_world_size())
+    threads = max(1, config["params"].threads // context.get_local_world_size())
     agreement = Agreement(exchange, part["user_id"].n_unique())
-    boosters, _ = train(
+    boosters, _ = config["train"](
         part,
-        Params(**config["params"]),
+        config["params"],
         config["options"] | shared | {"num_threads": threads},
         config["seed"],
         users=config["users"],

@@ -6,6 +6,7 @@ weights stay equal. After every epoch all that the training needs is kept in `ra
 worker is lost, new ones go on from there.
 """
 
+import importlib
 import json
 import shutil
 import tempfile
@@ -26,11 +27,18 @@ from stages.folds import FOLDS
 from stages.retrieval.training import TrainingParams
 from stages.retrieval.worker import Arrays, Fitted, State, Worker
 
+Train = Callable[..., tuple[Fitted, dict[str, Arrays]]]
+
 
 def train_on_ray(
-    name: str, params: TrainingParams, tables: dict[str, pl.DataFrame], max_length: int, seed: int
+    train: Train,
+    name: str,
+    params: TrainingParams,
+    tables: dict[str, pl.DataFrame],
+    max_length: int,
+    seed: int,
 ) -> tuple[Fitted, dict[str, Arrays]]:
-    """`stages.train_retrieval.train` of the retriever `name`, by `ray.workers` at once."""
+    """`train`, that of `stages.train_retrieval`, of the retriever `name` by all `ray.workers`."""
     workers = ray_params().workers
     if workers > params.batch_size:
         raise StageError(
@@ -38,6 +46,7 @@ def train_on_ray(
         )
     ray = connect()
     config = {
+        "train": train,
         "name": name,
         "params": params,
         "tables": {key: ray.put(table) for key, table in tables.items()},
@@ -55,18 +64,14 @@ def read_fits(folder: Path) -> tuple[Fitted, dict[str, Arrays]]:
 
 def loop(config: dict[str, Any]) -> None:
     """What every worker does."""
-    import importlib
-
     import ray
-
-    from stages.train_retrieval import train
 
     engine.be_worker()
     worker = RayWorker(exchange_of(config))  # before TensorFlow does anything else
     tables = {key: ray.get(table) for key, table in config["tables"].items()}
     variant = importlib.import_module(f"stages.retrieval.{config['name']}")
-    order = config["params"], tables, config["max_length"], config["seed"]
-    train(variant, *order, worker=worker)
+    given = config["params"], tables, config["max_length"], config["seed"]
+    config["train"](variant, *given, worker=worker)
 
 
 class RayWorker(Worker):

@@ -190,10 +190,12 @@ def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
     ]
     learnt = pl.concat(tables)
     if chosen() == "ray":
-        from stages.cluster_ranker import train_on_ray as training
+        from stages.cluster_ranker import train_on_ray
+
+        check_labels(learnt, [name for name in learnt.columns if name not in KEYS])
+        boosters, metric = train_on_ray(train, learnt, params, options, seed)
     else:
-        training = train
-    boosters, metric = training(learnt, params, options, seed)
+        boosters, metric = train(learnt, params, options, seed)
     for bag, booster in enumerate(boosters):
         with whole_file(model / f"{bag}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")

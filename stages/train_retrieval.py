@@ -144,7 +144,7 @@ def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> 
         if chosen() == "ray":
             from stages.cluster_retrieval import train_on_ray
 
-            first, made = train_on_ray(name, params, tables, length, seed)
+            first, made = train_on_ray(train, name, params, tables, length, seed)
             for figures in first.curve:
                 watch(figures)
         else:

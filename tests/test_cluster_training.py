@@ -125,13 +125,13 @@ def test_a_ranker_of_two_workers_is_as_good_as_one_of_one(two_workers: Path) -> 
     params = Params(0.1, 15, 20, 1.0, 0.8, 1.0, 60, 10, 3, 2, 1)
     options = lightgbm_params(params, "lambdarank", "ndcg", 10, seed=1)
     alone, alone_metric = train(learnt, params, options, seed=1)
-    shared, shared_metric = train_on_ray(learnt, params, options, seed=1)
+    shared, shared_metric = train_on_ray(train, learnt, params, options, seed=1)
     assert len(shared) == len(alone) == 2
     assert shared_metric == pytest.approx(alone_metric, abs=0.02)
     assert ndcg(shared, later) == pytest.approx(ndcg(alone, later), abs=0.02)
     assert ndcg(shared, later) > 0.7
     assert not list((two_workers / "storage" / "training").glob("*"))
-    again, _ = train_on_ray(learnt, params, options, seed=1)
+    again, _ = train_on_ray(train, learnt, params, options, seed=1)
     assert [trees(b) for b in again] == [trees(b) for b in shared]
 
 
@@ -159,7 +159,7 @@ def test_a_retriever_of_two_workers_learns_as_well(
 
     variant, params = retriever(name)
     alone, alone_made = train(variant, params, tables, LENGTH, 1)
-    fitted, made = train_on_ray(name, params, tables, LENGTH, 1)
+    fitted, made = train_on_ray(train, name, params, tables, LENGTH, 1)
     assert list(made) == ["early", "val", "test"]
     assert len(fitted.curve) == len(alone.curve)
     for one, other in zip(fitted.curve, alone.curve):
@@ -212,13 +212,14 @@ def run_watched(
     tables: dict,
     **changes: object,
 ):
-    from stages import cluster_retrieval
+    from stages import cluster_retrieval, train_retrieval
     from stages.cluster import connect
     from stages.cluster_training import train_on_workers
 
     _, params = retriever(name, **changes)
     ray = connect()
     config = {
+        "train": train_retrieval.train,
         "name": name,
         "params": params,
         "tables": {key: ray.put(table) for key, table in tables.items()},
