@@ -67,26 +67,31 @@ def loop(config: dict[str, Any]) -> None:
     import ray
 
     engine.be_worker()
-    worker = RayWorker(exchange_of(config))  # before TensorFlow does anything else
+    folder = tempfile.TemporaryDirectory()
+    # Before TensorFlow does anything else.
+    worker = RayWorker(exchange_of(config), Path(folder.name))
     tables = {key: ray.get(table) for key, table in config["tables"].items()}
     variant = importlib.import_module(f"stages.retrieval.{config['name']}")
     given = config["params"], tables, config["max_length"], config["seed"]
     config["train"](variant, *given, worker=worker)
+    folder.cleanup()
 
 
 class RayWorker(Worker):
-    """One of several workers that Ray Train has started."""
+    """One of several workers that Ray Train has started.
 
-    def __init__(self, exchange: Callable[[Any], list[Any]]) -> None:
+    `exchange` is that of `exchange_of`; `folder` gets a file for each fold so far.
+    """
+
+    def __init__(self, exchange: Callable[[Any], list[Any]], folder: Path) -> None:
         import ray.train
         import tensorflow as tf
 
-        self.exchange = exchange
+        self.exchange, self.folder = exchange, folder
 
         context = ray.train.get_context()
         self.rank, self.count = context.get_world_rank(), context.get_world_size()
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        self.folder = Path(tempfile.mkdtemp())  # one file for each fold so far
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as kept:

@@ -4,7 +4,9 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -301,6 +303,29 @@ def dying_loop(config: dict) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.long
+def test_the_stages_train_on_ray(tiny_run: Path, limited: None, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason=NO_RAY)
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run, folder)
+    edit_params(folder, engine="ray", retrievers__id__epochs=2, retrievers__id__dimension=8)
+    for words in (
+        "train_ranker basic --examples data/examples/basic --model data/models/again "
+        "--importance-table basic.csv",
+        "train_retrieval id --histories data/histories --genres data/movies/genres.parquet "
+        "--model data/models/id --curve id.csv",
+    ):
+        command = [sys.executable, "-m", *f"stages.{words}".split()]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "data" / "models" / "again" / "0.txt").read_text().startswith("tree\n")
+    assert len(pl.read_csv(folder / "id.csv")) == 2
+    assert (folder / "data" / "models" / "id" / "test.npz").exists()
+
+
 def test_without_ray_the_choice_of_it_is_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,8 +338,6 @@ def test_without_ray_the_choice_of_it_is_one_line(
 
 
 def test_a_local_training_does_not_import_ray(tmp_path: Path) -> None:
-    import subprocess
-
     code = (
         "import stages.train_retrieval, stages.train_ranker, sys; assert 'ray' not in sys.modules"
     )
