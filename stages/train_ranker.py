@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from stages.common.files import write_csv
 from stages.common.params import Range, load_params, read_section, read_seed
 from stages.common.stage import StageError, run_stage, whole_file
 from stages.common.tables import read_table
+from stages.engine import chosen
 from stages.folds import LEARNT
 
 KEYS = ["fold", "user_id", "movie_id", "label"]
@@ -127,7 +129,12 @@ def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, se
 
 
 def train(
-    examples: pl.DataFrame, params: Params, options: dict, seed: int
+    examples: pl.DataFrame,
+    params: Params,
+    options: dict,
+    seed: int,
+    users: int | None = None,
+    callbacks: Sequence[Callable] = (),
 ) -> tuple[list[lgb.Booster], float]:
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
@@ -136,6 +143,8 @@ def train(
         params: Trees and folds.
         options: From `lightgbm_params`.
         seed: Of the folds.
+        users: How many there are, where `examples` has a part of them only.
+        callbacks: LightGBM's, of the cross-validation.
 
     Returns:
         Boosters, whose scores are to be averaged, and one's cross-validated metric.
@@ -143,8 +152,8 @@ def train(
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
     groups = examples.group_by(GROUP, maintain_order=True).len()
-    users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
-    count = groups["user_id"].n_unique()
+    owners, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
+    count = users or groups["user_id"].n_unique()
     if count < params.folds:
         raise StageError(f"lightgbm.folds: {params.folds} folds of {count} users; set it lower")
 
@@ -153,13 +162,13 @@ def train(
         labels = examples["label"].to_numpy()
         return lgb.Dataset(values, labels, group=sizes, feature_name=features, params=options)
 
-    folds = user_folds(users, sizes, params.folds, seed)
+    folds = user_folds(owners, sizes, params.folds, seed)
     found = lgb.cv(
         options,
         dataset(),
         num_boost_round=params.max_trees,
         folds=folds if count <= ENOUGH_USERS else folds[:1],
-        callbacks=[lgb.early_stopping(params.patience, verbose=False)],
+        callbacks=[*callbacks, lgb.early_stopping(params.patience, verbose=False)],
     )
     means = next(values for name, values in found.items() if name.endswith("-mean"))
     bags = [options | {"seed": seed + bag} for bag in range(params.bags)]
@@ -191,7 +200,13 @@ def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
     learnt = pl.concat(tables)
     params = for_users(load_params(Params, "lightgbm"), learnt["user_id"].n_unique())
     options = lightgbm_params(params, **ranker, seed=seed)
-    boosters, metric = train(learnt, params, options, seed)
+    if chosen() == "ray":
+        from stages.cluster_ranker import train_on_ray
+
+        check_labels(learnt, [name for name in learnt.columns if name not in KEYS])
+        boosters, metric = train_on_ray(train, learnt, params, options, seed)
+    else:
+        boosters, metric = train(learnt, params, options, seed)
     for bag, booster in enumerate(boosters):
         with whole_file(model / f"{bag}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")

@@ -14,11 +14,12 @@ from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
-from stages.engine import over
+from stages.engine import chosen, over
 from stages.folds import FOLDS
 from stages.live import Watch, live_view
 from stages.metrics import COMPARED, user_metrics
-from stages.retrieval.training import Arrays, Fitted, TrainingParams, fit, training_data
+from stages.retrieval.training import ALONE, TrainingParams, fit, training_data
+from stages.retrieval.worker import Arrays, Fitted, Worker
 from stages.top_k import interactions
 from stages.towers import serve_movies, serve_users
 
@@ -81,6 +82,7 @@ def train(
     seed: int,
     watch: Watch = lambda figures: None,
     folds: Sequence[str] = FOLDS,
+    worker: Worker = ALONE,
 ) -> tuple[Fitted, dict[str, Arrays]]:
     """Fit on what is known before the early targets, stopped by these; then for each later fold.
 
@@ -94,6 +96,7 @@ def train(
         seed: Of all randomness.
         watch: Is told the early targets' metrics after each epoch.
         folds: The first ones of `FOLDS`.
+        worker: Who trains: one by itself, or one of several that all call this.
 
     Returns:
         The first fit, and the arrays by fold.
@@ -106,18 +109,21 @@ def train(
     made: dict[str, Arrays] = {}
     for fold, known in zip(folds, likings):
         data = training_data(known, tables["genres"], length)
-        model, batches = variant.build(data, params, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        with worker.scope():
+            model, batches = variant.build(data, params, rng)
+        worker.begin(fold, rng)
         if not made:
             later = tables["likings"].filter(pl.col("fold") == 1)
             targets = later.join(tables["histories"], on="user_id", how="semi")
             validate = watched(validator(known, tables["histories"], targets), watch)
-            first = latest = fit(model, batches, params, params.epochs, validate)
+            first = latest = fit(model, batches, params, params.epochs, validate, worker)
         elif params.warm_start:
             model.start_from(latest.arrays)
             epochs = math.ceil(params.warm_start * first.epoch)
-            latest = fit(model, batches, params, epochs, None)
+            latest = fit(model, batches, params, epochs, None, worker)
         else:
-            latest = fit(model, batches, params, first.epoch, None)
+            latest = fit(model, batches, params, first.epoch, None, worker)
         made[fold] = latest.arrays
     return first, made
 
@@ -136,7 +142,14 @@ def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> 
     # Each retriever has random numbers of its own.
     seed ^= zlib.crc32(name.encode()) >> 1
     with live_view(Path("live") / name, read_value("dvclive", bool)) as watch:
-        first, made = train(variant, params, tables, length, seed, watch)
+        if chosen() == "ray":
+            from stages.cluster_retrieval import train_on_ray
+
+            first, made = train_on_ray(train, name, params, tables, length, seed)
+            for figures in first.curve:
+                watch(figures)
+        else:
+            first, made = train(variant, params, tables, length, seed, watch)
     for fold, arrays in made.items():
         if not all(np.isfinite(v).all() for v in arrays.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")

@@ -22,7 +22,9 @@ class TensorFlowOps:
         self.rate = dropout
         self.row_rate = 0.0
         self.seed = seed
-        self.steps = tf.Variable(0, trainable=False)
+        # Where several workers train, each counts the same steps.
+        first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.steps = tf.Variable(0, trainable=False, aggregation=first)
         self.begin(tf.constant(0), 0)
 
     def next_step(self) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from stages.common.params import Range
 from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.worker import Arrays, Fitted, Worker
 
-Arrays = dict[str, np.ndarray]
 # Parts of a batch that a compiled model works on side by side: XLA alone keeps little more than one
-# core busy. Fixed, so that figures do not depend on the machine.
+# core busy. Fixed, so that figures do not depend on the machine; several workers share them.
 PARTS = 2
+ALONE = Worker()
 # Weights with one row per user or movie, and the ids of those rows.
 OWN_ROWS = {"user": "user_ids", "movie": "movie_ids", "bias": "movie_ids"}
 
@@ -83,6 +84,7 @@ class Retriever(tfrs.models.Model):
     """
 
     compiled = False
+    worker = ALONE
 
     def __init__(self, trainable: Arrays, fixed: Arrays, ops: TensorFlowOps) -> None:
         super().__init__()
@@ -102,15 +104,24 @@ class Retriever(tfrs.models.Model):
         return self.batch_loss({**self.w, **self.constants}, inputs)
 
     def train_step(self, inputs: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """One step of the optimiser on one batch."""
+        """One step of the optimiser on one batch, or on this worker's share of it.
+
+        The loss is this worker's part of the mean; so are the gradients until the optimiser
+        has added up those of all workers.
+        """
         step = self.ops.next_step()
         values = {name: variable.read_value() for name, variable in self.w.items()}
-        count, slopes_of = (PARTS, self._compiled) if self.compiled else (1, self._gradients)
+        rank, workers = self.worker.rank, self.worker.count
+        slopes_of = self._compiled if self.compiled else self._gradients
+        count = max(1, PARTS // workers) if self.compiled else 1
         parts = [tuple(x[n::count] for x in inputs) for n in range(count)]
-        made = [slopes_of(values, part, step, tf.constant(n)) for n, part in enumerate(parts)]
-        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / count for k in self.w}
+        # Numbered over all workers, so that no two parts draw the same random numbers.
+        numbers = [tf.constant(rank + n * workers) for n in range(count)]
+        made = [slopes_of(values, part, step, n) for part, n in zip(parts, numbers)]
+        whole = count * workers
+        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / whole for k in self.w}
         self.optimizer.apply_gradients((means[name], self.w[name]) for name in self.w)
-        return {"loss": tf.add_n([loss for loss, _ in made]) / count}
+        return {"loss": tf.add_n([loss for loss, _ in made]) / whole}
 
     def _gradients(
         self,
@@ -150,14 +161,6 @@ class Retriever(tfrs.models.Model):
             variable.assign(weights[name])
 
 
-class Fitted(NamedTuple):
-    """The averaged weights of the best epoch (from 1), and one row of figures per epoch."""
-
-    arrays: Arrays
-    epoch: int
-    curve: list[dict[str, Any]]
-
-
 def genre_arrays(data: TrainingData, dimension: int, rng: np.random.Generator):
     """What `stages.towers.movie_vectors` needs of genres: trainable arrays, and fixed ones."""
     rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
@@ -186,6 +189,7 @@ def fit(
     params: TrainingParams,
     epochs: int,
     validate: Callable[[Arrays], dict[str, float]] | None,
+    worker: Worker = ALONE,
 ) -> Fitted:
     """Train for up to `epochs`; with `validate`, keep the best epoch, else the last.
 
@@ -195,33 +199,40 @@ def fit(
         params: Learning rate, averaging and patience.
         epochs: The most epochs.
         validate: Arrays to figures, among them `ndcg@10`; the higher the better.
+        worker: Who trains.
     """
-    # Keras's later Adam makes a dozen passes over all weights where this one makes a single one.
-    optimizer = tf.keras.optimizers.legacy.Adam(params.learning_rate)
-    model.compile(optimizer=optimizer)
+    with worker.scope():
+        # Keras's later Adam makes a dozen passes over all weights, this one a single one.
+        optimizer = tf.keras.optimizers.legacy.Adam(params.learning_rate)
+        model.compile(optimizer=optimizer)
+    model.worker = worker
     # Keras's own loop makes the parts of a batch wait for each other.
-    step = tf.function(model.train_step)
-    average: Arrays = {}
-    best, curve = Fitted({}, 0, []), []
-    progress = tqdm(range(1, epochs + 1), desc="epochs", disable=None, leave=False)
-    for epoch in progress:
-        losses = [step(batch)["loss"] for batch in batches()]
-        now = model.arrays()
+    step = worker.step(model.train_step)
+    now = worker.restore(model)
+    progress = tqdm(range(now.epoch + 1, epochs + 1), desc="epochs", disable=None, leave=False)
+    for epoch in () if now.ended else progress:
+        losses = [step(worker.share(batch))["loss"] for batch in batches()]
         # As in Adam, the start at zero is divided out.
         share = params.average * (1 - params.average ** (epoch - 1)) / (1 - params.average**epoch)
-        average = {
-            k: share * average[k] + (1 - share) * v if average else v for k, v in now.items()
+        now.average = {
+            k: share * now.average[k] + (1 - share) * v if now.average else v
+            for k, v in model.arrays().items()
         }
-        arrays = {k: v.astype(np.float32) for k, v in average.items()} | model.fixed
-        row = {"epoch": epoch, "loss": float(np.mean(losses))}
+        arrays = {k: v.astype(np.float32) for k, v in now.average.items()} | model.fixed
+        row = {"epoch": epoch, "loss": worker.total(float(np.mean(losses)))}
+        now.epoch, now.ended = epoch, epoch == epochs
         if validate is None:
-            best = Fitted(arrays, epoch, [])
-            continue
-        row |= validate(arrays)
-        curve.append(row)
-        progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
-        if not best.epoch or row["ndcg@10"] > curve[best.epoch - 1]["ndcg@10"]:
-            best = Fitted(arrays, epoch, curve)
-        elif epoch - best.epoch >= params.patience:
+            now.best = Fitted(arrays, epoch, [])
+        else:
+            row |= worker.agree(lambda arrays=arrays: validate(arrays))
+            now.curve.append(row)
+            progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
+            best = now.best.epoch
+            if not best or row["ndcg@10"] > now.curve[best - 1]["ndcg@10"]:
+                now.best = Fitted(arrays, epoch, now.curve)
+            elif epoch - best >= params.patience:
+                now.ended = True
+        worker.keep(model, now)
+        if now.ended:
             break
-    return best
+    return now.best
