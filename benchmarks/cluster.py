@@ -9,8 +9,9 @@ the place of a trained retriever's, one generator of candidates and no rankers.
 
 Every stage of `STEPS` runs locally, then on a cluster of a head and two worker nodes with one
 processor each, with the command of dvc.yaml; those of `KILL` once more, while one of the nodes is
-killed with all its processes. Each output is compared with the local one. Nothing may take longer
-than `--seconds`. With `--apart`, as root, the nodes have networks of their own.
+killed with all its processes. Each output is compared with the local one; of the trainings, which
+differ in rounding and order, what they say at their end. Nothing may take longer than `--seconds`.
+With `--apart`, as root, the nodes have networks of their own; `--stages` chooses some by name.
 """
 
 import argparse
@@ -44,11 +45,14 @@ STEPS = (  # in their order, as regular expressions of whole names
     "fusion",
     "ranker_data@.*",
     "rerank@.*",
+    "train_retrieval@id",
+    "train_ranker@history",
 )
-KILL = ("time_split", "candidates@(history|id)")
+KILL = ("time_split", "candidates@(history|id)", "train_.*")
 DRAWN = "id"  # the retriever whose vectors `--raw` draws
 DRAWN_FIRST = ("clean", *STEPS[:5], "genre_features")
 SETTLE = 0.7  # seconds of work before a node is killed
+SETTLE_TRAINING = 10.0  # the same of a training, and after its first checkpoint where it has some
 
 
 class Step(NamedTuple):
@@ -81,10 +85,19 @@ def chosen_steps(patterns: tuple[str, ...], every: list[Step]) -> list[Step]:
 
 
 def start(step: Step, folder: Path) -> subprocess.Popen:
-    """Run the stage's command in `folder`, with this repository's code."""
+    """Run the stage's command in `folder`, with this repository's code; its words go to a file."""
     command = [sys.executable, *shlex.split(step.command)[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    with (folder / f"{step.name}.log").open("w") as log:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stderr=log, start_new_session=True
+        )
+
+
+def finding(step: Step, folder: Path) -> str:
+    """What a training said at its end, without its seconds."""
+    last = (folder / f"{step.name}.log").read_text().splitlines()[-1]
+    return last.rpartition("-> ")[2].rpartition(", ")[0]
 
 
 def finish(process: subprocess.Popen, name: str, started: float, most: float) -> float:
@@ -95,7 +108,7 @@ def finish(process: subprocess.Popen, name: str, started: float, most: float) ->
         kill_tree(process)
         raise SystemExit(f"{name}: not done after {most:.0f} s") from None
     if process.returncode:
-        raise SystemExit(f"{name}: ended with {process.returncode}")
+        raise SystemExit(f"{name}: ended with {process.returncode}; see {name}.log")
     return time.monotonic() - started
 
 
@@ -107,16 +120,27 @@ def run(step: Step, folder: Path, most: float) -> float:
 def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, float]:
     """Seconds of a stage, and after how many a worker node was killed; another one joins later."""
     began = time.monotonic()
+    training = step.name.startswith("train_")
     process = start(step, folder)
     while process.poll() is None and not nodes.busy():
         time.sleep(0.1)
-    time.sleep(SETTLE)
+    if step.name.startswith("train_retrieval"):
+        kept = folder.parent / "shards" / "training"  # empty where the storage is a bucket
+        end = began + most / 4
+        while process.poll() is None and time.monotonic() < end:
+            if any(kept.glob("*/checkpoint*")):
+                break
+            time.sleep(0.2)
+    time.sleep(SETTLE_TRAINING if training else SETTLE)
     if process.poll() is not None:
         raise SystemExit(f"{step.name}: was too quick to kill a node meanwhile")
     nodes.kill_worker()
     killed = time.monotonic() - began
+    if training:  # which goes on with as many workers as it began with
+        nodes.add()
     seconds = finish(process, step.name, began, most)
-    nodes.add()
+    if not training:
+        nodes.add()
     return seconds, killed
 
 
@@ -126,8 +150,11 @@ def files_of(outputs: list[str], folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in found if path.is_file()}
 
 
-def compare(outputs: list[str], one: Path, other: Path) -> str:
-    """`equal bytes`, `equal rows`, or which file is different."""
+def compare(step: Step, one: Path, other: Path) -> str:
+    """`equal bytes`, `equal rows`, or which file is different; of a training, what both said."""
+    if step.name.startswith("train_"):
+        return f"{finding(step, one)}; Ray: {finding(step, other)}"
+    outputs = step.outputs
     names, verdict = files_of(outputs, one), "equal bytes"
     if not names or names != files_of(outputs, other):
         return "DIFFERENT FILES"
@@ -195,6 +222,7 @@ def main() -> None:
     parser.add_argument("--storage", help="`ray.storage`; otherwise a folder of --work")
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=600, help="the most for one stage")
+    parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--apart", action="store_true", help="a network for each node")
     options = parser.parse_args()
     every, work = steps(ROOT), options.work.resolve()
@@ -205,7 +233,7 @@ def main() -> None:
     if options.raw:
         source = draw_run(options.raw, work / "drawn", every, options.seconds)
         patterns = (*STEPS[:5], f"candidates@{DRAWN}", "fusion")
-    wanted = chosen_steps(patterns, every)
+    wanted = [s for s in chosen_steps(patterns, every) if re.fullmatch(options.stages, s.name)]
     storage = options.storage or str(work / "shards")
     rows = []
     with cluster(work, 2, options.apart) as nodes:
@@ -217,7 +245,7 @@ def main() -> None:
         for step in wanted:
             here = run(step, local, options.seconds)
             there = run(step, away, options.seconds)
-            rows.append((step.name, here, there, compare(step.outputs, local, away)))
+            rows.append((step.name, here, there, compare(step, local, away)))
             print(rows[-1], flush=True)
             if not any(re.fullmatch(pattern, step.name) for pattern in KILL):
                 continue
@@ -225,7 +253,7 @@ def main() -> None:
                 shutil.rmtree(away / output, ignore_errors=True)
             seconds, killed = run_killed(step, away, options.seconds, nodes)
             name = f"{step.name}, a node killed at {killed:.1f} s"
-            rows.append((name, here, seconds, compare(step.outputs, local, away)))
+            rows.append((name, here, seconds, compare(step, local, away)))
             print(rows[-1], flush=True)
     print("\n| stage | local, s | Ray, s | outputs |\n| --- | ---: | ---: | --- |")
     for name, here, there, verdict in rows:
