@@ -21,9 +21,9 @@ plots: $(VENV)/installed
 test: $(VENV)/installed
 	python -m pytest -m "not long" $(SHARED_OUT)
 
-# Also the recipes of docs/: experiments, sharing through a local S3 server, data of other kinds.
+# Also the recipes of docs/: experiments, sharing through a local S3 server, a Ray cluster.
 test-all: $(VENV)/installed
-	$(INSTALL) -r tests/requirements.txt
+	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
 	python -m pytest $(SHARED_OUT)
 
 lint: $(VENV)/installed
