@@ -48,7 +48,7 @@ STEPS = (  # in their order, as regular expressions of whole names
 KILL = ("time_split", "candidates@(history|id)")
 DRAWN = "id"  # the retriever whose vectors `--raw` draws
 DRAWN_FIRST = ("clean", *STEPS[:5], "genre_features")
-SETTLE = 0.7  # seconds of work before a node is killed
+SETTLE = 0.5  # seconds of work before a node is killed
 
 
 class Step(NamedTuple):
@@ -104,20 +104,20 @@ def run(step: Step, folder: Path, most: float) -> float:
     return finish(start(step, folder), step.name, time.monotonic(), most)
 
 
-def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, float]:
-    """Seconds of a stage, and after how many a worker node was killed; another one joins later."""
+def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, str]:
+    """Seconds of a stage, and when a worker node was killed; another one joins later."""
     began = time.monotonic()
     process = start(step, folder)
     while process.poll() is None and not nodes.busy():
         time.sleep(0.1)
     time.sleep(SETTLE)
-    if process.poll() is not None:
-        raise SystemExit(f"{step.name}: was too quick to kill a node meanwhile")
+    if process.poll() is not None or not nodes.busy():
+        return finish(process, step.name, began, most), "too quick to be hit"
     nodes.kill_worker()
-    killed = time.monotonic() - began
+    when = f"a node killed at {time.monotonic() - began:.1f} s"
     seconds = finish(process, step.name, began, most)
     nodes.add()
-    return seconds, killed
+    return seconds, when
 
 
 def files_of(outputs: list[str], folder: Path) -> set[Path]:
@@ -147,7 +147,7 @@ def set_params(folder: Path, source: Path, **sections: object) -> None:
     yaml = YAML()
     params = yaml.load(source / "params.yaml")
     for key, value in sections.items():
-        params[key] = {**params[key], **value} if isinstance(value, dict) else value
+        params[key] = {**params.get(key, {}), **value} if isinstance(value, dict) else value
     yaml.dump(params, folder / "params.yaml")
 
 
@@ -209,7 +209,12 @@ def main() -> None:
     storage = options.storage or str(work / "shards")
     rows = []
     with cluster(work, 2, options.apart) as nodes:
-        place = {"address": nodes.address, "storage": storage, "shards": options.shards}
+        place = {
+            "address": nodes.address,
+            "storage": storage,
+            "shards": options.shards,
+            "workers": 2,
+        }
         set_params(local, source, engine="local")
         set_params(away, source, engine="ray", ray=place)
         for folder in (local, away):
@@ -223,9 +228,8 @@ def main() -> None:
                 continue
             for output in step.outputs:
                 shutil.rmtree(away / output, ignore_errors=True)
-            seconds, killed = run_killed(step, away, options.seconds, nodes)
-            name = f"{step.name}, a node killed at {killed:.1f} s"
-            rows.append((name, here, seconds, compare(step.outputs, local, away)))
+            seconds, when = run_killed(step, away, options.seconds, nodes)
+            rows.append((f"{step.name}, {when}", here, seconds, compare(step.outputs, local, away)))
             print(rows[-1], flush=True)
     print("\n| stage | local, s | Ray, s | outputs |\n| --- | ---: | ---: | --- |")
     for name, here, there, verdict in rows:
