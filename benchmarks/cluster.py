@@ -4,8 +4,8 @@
     python -m benchmarks.cluster --raw /tmp/expanded --work /tmp/cluster --storage s3://bucket/x
 
 `--run` is a folder with params.yaml and the finished data/ of it, which is only read. `--raw` is a
-folder with raw files instead: all is computed from them here first, with vectors drawn at random in
-the place of a trained retriever's, one generator of candidates and no rankers.
+folder with raw files instead: all is computed from them here first, small, with vectors drawn at
+random in the place of a trained retriever's, and one ranker.
 
 Every stage of `STEPS` runs locally, then on a cluster of a head and two worker nodes with one
 processor each, with the command of dvc.yaml; those of `KILL` once more, while one of the nodes is
@@ -45,9 +45,18 @@ STEPS = (  # in their order, as regular expressions of whole names
     "ranker_data@.*",
     "rerank@.*",
 )
-KILL = ("time_split", "candidates@(history|id)")
-DRAWN = "id"  # the retriever whose vectors `--raw` draws
-DRAWN_FIRST = ("clean", *STEPS[:5], "genre_features")
+KILL = ("time_split", "candidates@history", "rerank@hit")
+DRAWN_STEPS = (*STEPS[:5], "candidates@history", "fusion", "ranker_data@hit", "rerank@hit")
+# What `--raw` computes first: up to the retriever whose vectors it draws, and from there on.
+BEFORE = ("clean", *STEPS[:5], "genre_features", "item_knn", "ease")
+AFTER = ("embeddings@history", "faiss_index@history", *DRAWN_STEPS[5:-1], "train_ranker@hit")
+SMALL = {
+    "candidates": {"count": 50},
+    "item_knn": {"max_movies": 1000},
+    "ease": {"max_movies": 1000},
+    "fusion": {"generators": ["popularity", "item_knn", "history"]},
+    "lightgbm": {"max_trees": 20, "bags": 1, "folds": 2},
+}
 SETTLE = 0.5  # seconds of work before a node is killed
 
 
@@ -165,10 +174,10 @@ def link_inputs(folder: Path, source: Path, wanted: list[Step]) -> None:
 def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
     """A run's folder made of raw files, with one retriever that has learnt nothing."""
     folder.mkdir(parents=True)
-    set_params(folder, ROOT, engine="local", fusion={"generators": ["popularity", DRAWN]})
+    set_params(folder, ROOT, engine="local", **SMALL)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw.resolve())
-    for step in chosen_steps(DRAWN_FIRST, every):
+    for step in chosen_steps(BEFORE, every):
         print(f"drawn run, {step.name}: {run(step, folder, most):.1f} s", flush=True)
     rng = np.random.default_rng(1)
     for fold in FOLDS:
@@ -179,8 +188,8 @@ def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
             shape = len(arrays[f"{kind}_ids"]), 64
             arrays[kind] = rng.normal(size=shape).astype(np.float32)
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
-        write_arrays(arrays, folder / "data" / "models" / DRAWN / f"{fold}.npz")
-    for step in chosen_steps((f"embeddings@{DRAWN}", f"faiss_index@{DRAWN}"), every):
+        write_arrays(arrays, folder / "data" / "models" / "history" / f"{fold}.npz")
+    for step in chosen_steps(AFTER, every):
         run(step, folder, most)
     return folder
 
@@ -204,7 +213,7 @@ def main() -> None:
     source, patterns = options.run, STEPS
     if options.raw:
         source = draw_run(options.raw, work / "drawn", every, options.seconds)
-        patterns = (*STEPS[:5], f"candidates@{DRAWN}", "fusion")
+        patterns = DRAWN_STEPS
     wanted = chosen_steps(patterns, every)
     storage = options.storage or str(work / "shards")
     rows = []
