@@ -57,7 +57,7 @@ SMALL = {
     "fusion": {"generators": ["popularity", "item_knn", "history"]},
     "lightgbm": {"max_trees": 20, "bags": 1, "folds": 2},
 }
-SETTLE = 0.5  # seconds of work before a node is killed
+SETTLE = 0.2  # seconds of work before a node is killed
 
 
 class Step(NamedTuple):
@@ -117,12 +117,13 @@ def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[f
     """Seconds of a stage, and when a worker node was killed; another one joins later."""
     began = time.monotonic()
     process = start(step, folder)
-    while process.poll() is None and not nodes.busy():
-        time.sleep(0.1)
-    time.sleep(SETTLE)
-    if process.poll() is not None or not nodes.busy():
+    node = since = None
+    while process.poll() is None and (node is None or time.monotonic() < since + SETTLE):
+        node = nodes.busy()
+        since = since or (time.monotonic() if node else None)
+    if node is None:
         return finish(process, step.name, began, most), "too quick to be hit"
-    nodes.kill_worker()
+    nodes.kill_worker(node)
     when = f"a node killed at {time.monotonic() - began:.1f} s"
     seconds = finish(process, step.name, began, most)
     nodes.add()
@@ -202,6 +203,7 @@ def main() -> None:
     given.add_argument("--raw", type=Path, help="a folder with raw files")
     parser.add_argument("--work", type=Path, required=True, help="a folder to make")
     parser.add_argument("--storage", help="`ray.storage`; otherwise a folder of --work")
+    parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=600, help="the most for one stage")
     parser.add_argument("--apart", action="store_true", help="a network for each node")
@@ -214,7 +216,7 @@ def main() -> None:
     if options.raw:
         source = draw_run(options.raw, work / "drawn", every, options.seconds)
         patterns = DRAWN_STEPS
-    wanted = chosen_steps(patterns, every)
+    wanted = [s for s in chosen_steps(patterns, every) if re.fullmatch(options.stages, s.name)]
     storage = options.storage or str(work / "shards")
     rows = []
     with cluster(work, 2, options.apart) as nodes:
