@@ -4,8 +4,8 @@
     python -m benchmarks.cluster --raw /tmp/expanded --work /tmp/cluster --storage s3://bucket/x
 
 `--run` is a folder with params.yaml and the finished data/ of it, which is only read. `--raw` is a
-folder with raw files instead: all is computed from them here first, with vectors drawn at random in
-the place of a trained retriever's, one generator of candidates and no rankers.
+folder with raw files instead: all is computed from them here first, small, with vectors drawn at
+random in the place of a trained retriever's, and one ranker.
 
 Every stage of `STEPS` runs locally, then on a cluster of a head and two worker nodes with one
 processor each, with the command of dvc.yaml; those of `KILL` once more, while one of the nodes is
@@ -45,13 +45,21 @@ STEPS = (  # in their order, as regular expressions of whole names
     "fusion",
     "ranker_data@.*",
     "rerank@.*",
-    "train_retrieval@id",
-    "train_ranker@history",
 )
-KILL = ("time_split", "candidates@(history|id)", "train_.*")
-DRAWN = "id"  # the retriever whose vectors `--raw` draws
-DRAWN_FIRST = ("clean", *STEPS[:5], "genre_features")
-SETTLE = 0.7  # seconds of work before a node is killed
+KILL = ("time_split", "candidates@history", "rerank@hit", "train_.*")
+TRAININGS = ("train_retrieval@id", "train_ranker@hit")
+DRAWN_STEPS = (*STEPS[:5], "candidates@history", "fusion", "ranker_data@hit", "rerank@hit")
+# What `--raw` computes first: up to the retriever whose vectors it draws, and from there on.
+BEFORE = ("clean", *STEPS[:5], "genre_features", "item_knn", "ease")
+AFTER = ("embeddings@history", "faiss_index@history", *DRAWN_STEPS[5:-1], "train_ranker@hit")
+SMALL = {
+    "candidates": {"count": 50},
+    "item_knn": {"max_movies": 1000},
+    "ease": {"max_movies": 1000},
+    "fusion": {"generators": ["popularity", "item_knn", "history"]},
+    "lightgbm": {"max_trees": 20, "bags": 1, "folds": 2},
+}
+SETTLE = 0.2  # seconds of work before a node is killed
 SETTLE_TRAINING = 10.0  # the same of a training, and after its first checkpoint where it has some
 
 
@@ -117,31 +125,35 @@ def run(step: Step, folder: Path, most: float) -> float:
     return finish(start(step, folder), step.name, time.monotonic(), most)
 
 
-def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, float]:
-    """Seconds of a stage, and after how many a worker node was killed; another one joins later."""
+def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, str]:
+    """Seconds of a stage, and when a worker node was killed; another one joins later."""
     began = time.monotonic()
     training = step.name.startswith("train_")
+    settle = SETTLE_TRAINING if training else SETTLE
     process = start(step, folder)
-    while process.poll() is None and not nodes.busy():
-        time.sleep(0.1)
-    if step.name.startswith("train_retrieval"):
-        kept = folder.parent / "shards" / "training"  # empty where the storage is a bucket
-        end = began + most / 4
-        while process.poll() is None and time.monotonic() < end:
-            if any(kept.glob("*/checkpoint*")):
-                break
-            time.sleep(0.2)
-    time.sleep(SETTLE_TRAINING if training else SETTLE)
-    if process.poll() is not None:
-        raise SystemExit(f"{step.name}: was too quick to kill a node meanwhile")
-    nodes.kill_worker()
-    killed = time.monotonic() - began
+    node = since = None
+    while process.poll() is None and (node is None or time.monotonic() < since + settle):
+        node = nodes.busy()
+        if node and not since and time.monotonic() > began + under_way(step, folder, most):
+            since = time.monotonic()
+        node = node if since else None
+    if node is None:
+        return finish(process, step.name, began, most), "too quick to be hit"
+    nodes.kill_worker(node)
+    when = f"a node killed at {time.monotonic() - began:.1f} s"
     if training:  # which goes on with as many workers as it began with
         nodes.add()
     seconds = finish(process, step.name, began, most)
     if not training:
         nodes.add()
-    return seconds, killed
+    return seconds, when
+
+
+def under_way(step: Step, folder: Path, most: float) -> float:
+    """Seconds that a retriever's training may be at work without a checkpoint; else 0."""
+    kept = folder.parent / "shards" / "training"  # empty where the storage is a bucket
+    retriever = step.name.startswith("train_retrieval")
+    return most / 4 if retriever and not any(kept.glob("*/checkpoint*")) else 0
 
 
 def files_of(outputs: list[str], folder: Path) -> set[Path]:
@@ -174,7 +186,7 @@ def set_params(folder: Path, source: Path, **sections: object) -> None:
     yaml = YAML()
     params = yaml.load(source / "params.yaml")
     for key, value in sections.items():
-        params[key] = {**params[key], **value} if isinstance(value, dict) else value
+        params[key] = {**params.get(key, {}), **value} if isinstance(value, dict) else value
     yaml.dump(params, folder / "params.yaml")
 
 
@@ -192,10 +204,10 @@ def link_inputs(folder: Path, source: Path, wanted: list[Step]) -> None:
 def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
     """A run's folder made of raw files, with one retriever that has learnt nothing."""
     folder.mkdir(parents=True)
-    set_params(folder, ROOT, engine="local", fusion={"generators": ["popularity", DRAWN]})
+    set_params(folder, ROOT, engine="local", **SMALL)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw.resolve())
-    for step in chosen_steps(DRAWN_FIRST, every):
+    for step in chosen_steps(BEFORE, every):
         print(f"drawn run, {step.name}: {run(step, folder, most):.1f} s", flush=True)
     rng = np.random.default_rng(1)
     for fold in FOLDS:
@@ -206,8 +218,8 @@ def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
             shape = len(arrays[f"{kind}_ids"]), 64
             arrays[kind] = rng.normal(size=shape).astype(np.float32)
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
-        write_arrays(arrays, folder / "data" / "models" / DRAWN / f"{fold}.npz")
-    for step in chosen_steps((f"embeddings@{DRAWN}", f"faiss_index@{DRAWN}"), every):
+        write_arrays(arrays, folder / "data" / "models" / "history" / f"{fold}.npz")
+    for step in chosen_steps(AFTER, every):
         run(step, folder, most)
     return folder
 
@@ -220,24 +232,29 @@ def main() -> None:
     given.add_argument("--raw", type=Path, help="a folder with raw files")
     parser.add_argument("--work", type=Path, required=True, help="a folder to make")
     parser.add_argument("--storage", help="`ray.storage`; otherwise a folder of --work")
+    parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--shards", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=600, help="the most for one stage")
-    parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--apart", action="store_true", help="a network for each node")
     options = parser.parse_args()
     every, work = steps(ROOT), options.work.resolve()
     local, away = work / "local", work / "ray"
     for folder in (local, away):
         (folder / "metrics").mkdir(parents=True)
-    source, patterns = options.run, STEPS
+    source, patterns = options.run, (*STEPS, *TRAININGS)
     if options.raw:
         source = draw_run(options.raw, work / "drawn", every, options.seconds)
-        patterns = (*STEPS[:5], f"candidates@{DRAWN}", "fusion")
+        patterns = (*DRAWN_STEPS, *TRAININGS)
     wanted = [s for s in chosen_steps(patterns, every) if re.fullmatch(options.stages, s.name)]
     storage = options.storage or str(work / "shards")
     rows = []
     with cluster(work, 2, options.apart) as nodes:
-        place = {"address": nodes.address, "storage": storage, "shards": options.shards}
+        place = {
+            "address": nodes.address,
+            "storage": storage,
+            "shards": options.shards,
+            "workers": 2,
+        }
         set_params(local, source, engine="local")
         set_params(away, source, engine="ray", ray=place)
         for folder in (local, away):
@@ -251,9 +268,8 @@ def main() -> None:
                 continue
             for output in step.outputs:
                 shutil.rmtree(away / output, ignore_errors=True)
-            seconds, killed = run_killed(step, away, options.seconds, nodes)
-            name = f"{step.name}, a node killed at {killed:.1f} s"
-            rows.append((name, here, seconds, compare(step, local, away)))
+            seconds, when = run_killed(step, away, options.seconds, nodes)
+            rows.append((f"{step.name}, {when}", here, seconds, compare(step, local, away)))
             print(rows[-1], flush=True)
     print("\n| stage | local, s | Ray, s | outputs |\n| --- | ---: | ---: | --- |")
     for name, here, there, verdict in rows:

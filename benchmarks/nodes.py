@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 START_SECONDS = 180.0  # for a node to join; machines with few processors are slow
+AT_WORK = ("ray::_call", "ray::RayTrainWorker")  # what processes at work call themselves
 NET = "10.77.0"  # of the bridge
 
 
@@ -101,15 +102,19 @@ class Cluster:
         alive = [node for node in ray.nodes() if node["Alive"]]
         return int(sum(node["Resources"].get("CPU", 0) for node in alive))
 
-    def busy(self) -> bool:
-        """Whether any processor has been given work."""
-        import ray
+    def busy(self) -> subprocess.Popen | None:
+        """A worker node one of whose processes is at work on a part at this moment."""
+        for node in self.workers:
+            for process in psutil.Process(node.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    if " ".join(process.cmdline()).startswith(AT_WORK):
+                        return node
+        return None
 
-        return ray.available_resources().get("CPU", 0) < self.processors()
-
-    def kill_worker(self) -> None:
-        """Kill the first of the worker nodes, with all that runs there."""
-        kill_tree(self.workers.pop(0))
+    def kill_worker(self, node: subprocess.Popen) -> None:
+        """Kill a worker node, with all that runs there."""
+        self.workers.remove(node)
+        kill_tree(node)
 
     def stop(self) -> None:
         """Kill all that was started, and remove its traces."""
