@@ -53,7 +53,7 @@ def planted_ratings() -> pl.DataFrame:
         "user_id": rng.integers(1, 60, size),
         "movie_id": rng.integers(1, 30, size),
         "rating": rng.choice([2.0, 3.0, 4.0, 5.0], size),
-        "timestamp": rng.integers(10**9, 10**9 + 12, size),
+        "timestamp": rng.integers(10**9, 10**9 + 40, size),
         "row": rng.permutation(size),
     }
     return pl.DataFrame(columns, schema_overrides=RATINGS).select(RATINGS.names())
