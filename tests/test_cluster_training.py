@@ -2,6 +2,7 @@
 # ruff: noqa: F811
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +66,12 @@ def two_workers(folder: Path, limited: None, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module", autouse=True)
 def no_cluster_is_left() -> Iterator[None]:
     yield
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
+    with warnings.catch_warnings():
+        # Of the cluster's processes, which Ray ends without waiting for them.
+        warnings.simplefilter("ignore")
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+        gc.collect()
     if "stages.cluster" in sys.modules:
         sys.modules["stages.cluster"].connect.cache_clear()
 
