@@ -3,6 +3,7 @@
 
 import dataclasses
 import gc
+import importlib.util
 import json
 import os
 import shutil
@@ -25,7 +26,11 @@ from stages.train_ranker import KEYS, Params, lightgbm_params, train
 from tests.conftest import ROOT, edit_params
 from tests.test_retrieval import LENGTH, tables  # noqa: F401 (a fixture)
 
-NO_RAY = "Ray is not installed: pip install -r requirements-ray.txt"
+# Not imported for that: it reads RAY_AUTH_MODE when it is, which `stages.cluster` sets.
+with_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed: pip install -r requirements-ray.txt",
+)
 SECONDS = 300  # for one test; a cluster that hangs has to fail
 SMALL = {"dimension": 16, "batch_size": 16, "epochs": 3, "warm_start": 0.5, "learning_rate": 0.01}
 
@@ -56,7 +61,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def two_workers(folder: Path, limited: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cluster of two on this machine; it stays until the last test is done."""
-    pytest.importorskip("ray", reason=NO_RAY)
     monkeypatch.chdir(folder)
     engine.chosen.cache_clear()
     yield folder
@@ -76,12 +80,8 @@ def no_cluster_is_left() -> Iterator[None]:
         sys.modules["stages.cluster"].connect.cache_clear()
 
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+# Ray's own code warns of its own habits.
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def examples(users: int, each: int = 20) -> pl.DataFrame:
@@ -112,8 +112,8 @@ def ndcg(boosters: list, table: pl.DataFrame, cutoff: int = 10) -> float:
     return float(np.where(found <= cutoff, 1 / np.log2(found + 1), 0).mean())
 
 
+@with_ray
 def test_users_are_shared_out_whole_and_evenly() -> None:
-    pytest.importorskip("ray", reason=NO_RAY)
     from stages.cluster_ranker import share_users
 
     table = examples(2000)
@@ -124,6 +124,7 @@ def test_users_are_shared_out_whole_and_evenly() -> None:
     assert min(map(len, users)) > 600
 
 
+@with_ray
 def test_a_ranker_of_two_workers_is_as_good_as_one_of_one(two_workers: Path) -> None:
     from stages.cluster_ranker import train_on_ray
 
@@ -149,13 +150,12 @@ def trees(booster: object) -> str:
 
 
 def retriever(name: str, **changes: object):
-    import importlib
-
     variant = importlib.import_module(f"stages.retrieval.{name}")
     params = load_params(variant.Params, f"retrievers.{name}")
     return variant, dataclasses.replace(params, **{**SMALL, **changes})
 
 
+@with_ray
 @pytest.mark.parametrize("name", ["id", "history"])
 def test_a_retriever_of_two_workers_learns_as_well(
     name: str,
@@ -239,6 +239,7 @@ def run_watched(
     return train_on_workers("tensorflow", watching_loop, config, name, cluster_retrieval.read_fits)
 
 
+@with_ray
 @pytest.mark.parametrize("name", ["genre", "history"])
 def test_all_workers_have_the_same_weights_after_every_epoch(
     name: str,
@@ -253,6 +254,7 @@ def test_all_workers_have_the_same_weights_after_every_epoch(
         assert path.read_text() == Path(str(path).replace("-0.md5", "-1.md5")).read_text()
 
 
+@with_ray
 def test_training_goes_on_from_the_last_checkpoint_when_a_worker_is_killed(
     two_workers: Path,
     tmp_path: Path,
@@ -297,6 +299,7 @@ def test_training_goes_on_from_the_last_checkpoint_when_a_worker_is_killed(
         assert all(np.allclose(v, again_made[fold][k], atol=1e-5) for k, v in arrays.items())
 
 
+@with_ray
 @pytest.mark.long
 def test_a_worker_that_dies_each_time_is_one_line(two_workers: Path, tmp_path: Path) -> None:
     from stages.cluster_training import train_on_workers
@@ -309,9 +312,9 @@ def dying_loop(config: dict) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@with_ray
 @pytest.mark.long
 def test_the_stages_train_on_ray(tiny_run: Path, limited: None, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason=NO_RAY)
     folder = tmp_path / "run"
     shutil.copytree(tiny_run, folder)
     edit_params(folder, engine="ray", retrievers__id__epochs=2, retrievers__id__dimension=8)
