@@ -32,6 +32,7 @@ with_ray = pytest.mark.skipif(
     reason="Ray is not installed: pip install -r requirements-ray.txt",
 )
 SECONDS = 300  # for one test; a cluster that hangs has to fail
+LONG_HISTORY = pytest.param("history", marks=pytest.mark.long)
 SMALL = {"dimension": 16, "batch_size": 16, "epochs": 3, "warm_start": 0.5, "learning_rate": 0.01}
 
 
@@ -138,7 +139,7 @@ def test_a_ranker_of_two_workers_is_as_good_as_one_of_one(two_workers: Path) -> 
     assert len(shared) == len(alone) == 2
     assert shared_metric == pytest.approx(alone_metric, abs=0.02)
     assert ndcg(shared, later) == pytest.approx(ndcg(alone, later), abs=0.02)
-    assert ndcg(shared, later) > 0.7
+    assert ndcg(shared, later) > 0.5  # by chance it would be 0.23
     assert not list((two_workers / "storage" / "training").glob("*"))
     again, _ = train_on_ray(train, learnt, params, options, seed=1)
     assert [trees(b) for b in again] == [trees(b) for b in shared]
@@ -156,7 +157,7 @@ def retriever(name: str, **changes: object):
 
 
 @with_ray
-@pytest.mark.parametrize("name", ["id", "history"])
+@pytest.mark.parametrize("name", ["id", LONG_HISTORY])
 def test_a_retriever_of_two_workers_learns_as_well(
     name: str,
     two_workers: Path,
@@ -240,7 +241,7 @@ def run_watched(
 
 
 @with_ray
-@pytest.mark.parametrize("name", ["genre", "history"])
+@pytest.mark.parametrize("name", ["genre", LONG_HISTORY])
 def test_all_workers_have_the_same_weights_after_every_epoch(
     name: str,
     two_workers: Path,
@@ -255,6 +256,7 @@ def test_all_workers_have_the_same_weights_after_every_epoch(
 
 
 @with_ray
+@pytest.mark.long
 def test_training_goes_on_from_the_last_checkpoint_when_a_worker_is_killed(
     two_workers: Path,
     tmp_path: Path,
