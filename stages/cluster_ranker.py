@@ -114,7 +114,7 @@ def loop(config: dict[str, Any]) -> None:
     rank = context.get_world_rank()
     part = ray.get(config["parts"][rank])
     holder, shared = network()
-    # Threads of one machine that wait for each other in turns are ten times as slow.
+    # Threads of one machine that wait for each other in turns are several times as slow.
     threads = max(1, config["params"].threads // context.get_local_world_size())
     agreement = Agreement(exchange, part["user_id"].n_unique())
     boosters, _ = config["train"](

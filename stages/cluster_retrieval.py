@@ -2,7 +2,7 @@
 
 Imported only where `engine` is `ray`. `stages.train_retrieval.train` is what each worker runs; the
 optimiser adds up the gradients of all (TensorFlow's MultiWorkerMirroredStrategy), so that their
-weights stay equal. After every epoch all that the training needs is kept in `ray.storage`; where a
+weights stay equal. Now and then all that the training needs is kept in `ray.storage`; where a
 worker is lost, new ones go on from there.
 """
 
@@ -10,6 +10,7 @@ import importlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,6 +28,7 @@ from stages.folds import FOLDS
 from stages.retrieval.training import TrainingParams
 from stages.retrieval.worker import Arrays, Fitted, State, Worker
 
+CHECKPOINT_SECONDS = 20.0  # of training; to keep it takes all workers about two
 Train = Callable[..., tuple[Fitted, dict[str, Arrays]]]
 
 
@@ -87,8 +89,7 @@ class RayWorker(Worker):
         import ray.train
         import tensorflow as tf
 
-        self.exchange, self.folder = exchange, folder
-
+        self.exchange, self.folder, self.kept = exchange, folder, -CHECKPOINT_SECONDS
         context = ray.train.get_context()
         self.rank, self.count = context.get_world_rank(), context.get_world_size()
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -139,20 +140,23 @@ class RayWorker(Worker):
         return state
 
     def keep(self, model: Any, state: State) -> None:
-        """Report this epoch; the first worker's file is kept in the storage.
+        """Report this epoch if it is time, or the fold's last; the first worker's file is kept.
 
         Raises:
             RuntimeError: The workers' weights have come apart.
         """
         import ray.train
 
-        size = {
-            "size": float(sum(np.abs(v).sum(dtype=np.float64) for v in model.arrays().values()))
-        }
-        first = self.agree(lambda: size)
+        now = time.monotonic()
+        size = float(sum(np.abs(v).sum(dtype=np.float64) for v in model.arrays().values()))
+        due = state.ended or now - self.kept >= CHECKPOINT_SECONDS
+        first = self.agree(lambda: {"size": size, "due": float(due)})
         # Not to the last bit: processors of another make round in another way.
-        if not np.isclose(size["size"], first["size"], rtol=1e-3, equal_nan=True):
+        if not np.isclose(size, first["size"], rtol=1e-3, equal_nan=True):
             raise RuntimeError("the workers' weights have come apart")
+        if not first["due"]:
+            return
+        self.kept = now
         checkpoint = None
         if self.rank == 0:
             write_arrays(pack(state, model, self.rng), self.file)

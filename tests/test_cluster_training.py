@@ -208,6 +208,7 @@ def watching_loop(config: dict) -> None:
         (log / name).write_text(hashlib.md5(text).hexdigest())
         time.sleep(config["pause"])
 
+    cluster_retrieval.CHECKPOINT_SECONDS = 0.0
     cluster_retrieval.RayWorker.restore = restoring
     cluster_retrieval.RayWorker.keep = keeping
     inner = {k: v for k, v in config.items() if k not in ("log", "pause")}
