@@ -30,7 +30,8 @@ from stages.reporting.parts import (
 )
 
 SECTIONS = (  # of params.yaml
-    *("seed", "dvclive", "data", "clean", "positives", "time_split", "histories", "candidates"),
+    *("seed", "dvclive", "engine", "ray", "data"),
+    *("clean", "positives", "time_split", "histories", "candidates"),
     *("item_knn", "ease", "faiss", "retrievers", "fusion", "lightgbm", "rankers"),
     *("evaluate", "leaderboard", "export"),
 )

@@ -32,7 +32,7 @@ class Storage(NamedTuple):
 
     address: str  # an absolute path, or s3://bucket/prefix
 
-    def system(self) -> tuple[fs.FileSystem, str]:
+    def place(self) -> tuple[fs.FileSystem, str]:
         """The file system, made anew in each process, and the address's path in it."""
         if not self.address.startswith("s3://"):
             return fs.LocalFileSystem(), self.address
@@ -46,7 +46,7 @@ class Storage(NamedTuple):
         content = io.BytesIO()
         table.write_parquet(content, compression="lz4")
         with _mendable():
-            system, root = self.system()
+            system, root = self.place()
             path = f"{root}/{name}"
             if system.type_name != "local":  # there a file appears when it is complete
                 with system.open_output_stream(path) as stream:
@@ -61,14 +61,14 @@ class Storage(NamedTuple):
     def read(self, name: str) -> pl.DataFrame:
         """What `write` wrote."""
         with _mendable():
-            system, root = self.system()
+            system, root = self.place()
             with system.open_input_stream(f"{root}/{name}") as stream:
                 return pl.read_parquet(io.BytesIO(stream.read()))
 
     def remove(self) -> None:
         """Delete all files, if any."""
         with _mendable():
-            system, root = self.system()
+            system, root = self.place()
             if system.get_file_info(root).type != fs.FileType.NotFound:
                 system.delete_dir(root)
 

@@ -15,7 +15,7 @@ STAGES: dict[str, tuple[int, list[str]]] = {
     "genre_features": (5, ["clean"]),
     "time_split": (3, ["positives"]),
     "histories": (3, ["time_split"]),
-    "dislikes": (4, ["histories"]),
+    "dislikes": (4, ["time_split"]),
     "popularity": (2, ["histories"]),
     "item_knn": (0, ["histories"]),
     "ease": (1, ["histories"]),
