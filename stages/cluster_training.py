@@ -44,13 +44,17 @@ def train_on_workers(
     # Else what a worker prints comes twice.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     params, ray = ray_params(), connect()
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     # Each brings its framework along.
     if framework == "tensorflow":
         from ray.train.tensorflow import TensorflowTrainer as Trainer
     else:
         from ray.train.lightgbm import LightGBMTrainer as Trainer
     storage = Storage(params.storage, f"{name}-{uuid.uuid4().hex[:12]}")
-    meeting = ray.remote(num_cpus=0)(Meeting).remote(params.workers)
+    # Not on a machine that may be lost while this one goes on.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    meeting = ray.remote(num_cpus=0, scheduling_strategy=here)(Meeting).remote(params.workers)
     trainer = Trainer(
         loop,
         train_loop_config=config | {"meeting": meeting},
