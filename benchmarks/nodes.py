@@ -43,13 +43,12 @@ class Cluster:
         self.short = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         (folder / "token").write_text(secrets.token_hex(32))
         (folder / "token").chmod(0o600)
-        self.environment = {
+        os.environ |= {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "120",
         }
-        os.environ.update(self.environment)
         if apart:
             _ip(f"link add rayb type bridge; addr add {NET}.254/24 dev rayb; link set rayb up")
         host = f"{NET}.254" if apart else "127.0.0.1"

@@ -44,6 +44,13 @@ class RayParams:
     shards: Annotated[int, Range(1, 100_000)]
     workers: Annotated[int, Range(1, 10_000)]
 
+    @property
+    def root(self) -> str:
+        """`storage` as every process finds it, in whatever folder it runs."""
+        if self.storage.startswith("s3://"):
+            return self.storage
+        return str(Path(self.storage).resolve())
+
 
 def ray_params() -> RayParams:
     """The checked section `ray`."""

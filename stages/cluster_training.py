@@ -8,12 +8,14 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.cluster import connect, ray_params
 from stages.common.stage import StageError
+from stages.shards import Storage
 
 FAILURES = 3  # lost workers after which a training is given up
 # What workers have to know before they import anything.
@@ -51,7 +53,7 @@ def train_on_workers(
         from ray.train.tensorflow import TensorflowTrainer as Trainer
     else:
         from ray.train.lightgbm import LightGBMTrainer as Trainer
-    storage = Storage(params.storage, f"{name}-{uuid.uuid4().hex[:12]}")
+    place, run = f"{params.root}/training", f"{name}-{uuid.uuid4().hex[:12]}"
     # Not on a machine that may be lost while this one goes on.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     meeting = ray.remote(num_cpus=0, scheduling_strategy=here)(Meeting).remote(params.workers)
@@ -64,8 +66,8 @@ def train_on_workers(
             placement_strategy="SPREAD",
         ),
         run_config=ray.train.RunConfig(
-            name=storage.name,
-            storage_path=storage.path,
+            name=run,
+            storage_path=place,
             failure_config=ray.train.FailureConfig(max_failures=FAILURES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             worker_runtime_env={"env_vars": VARIABLES},
@@ -85,7 +87,8 @@ def train_on_workers(
             f"ray.address: the cluster is lost ({why}); start one, or set `engine: local`"
         ) from error
     finally:
-        storage.remove()
+        with suppress(StageError):  # what cannot be reached any more is left
+            Storage(f"{place}/{run}").remove()
 
 
 def reason(error: Exception) -> str:
@@ -126,22 +129,3 @@ def exchange_of(config: dict[str, Any]) -> Callable[[Any], list[Any]]:
     return lambda value: ray.get(
         config["meeting"].bring.remote(f"{attempt} {next(calls)}", rank, value)
     )
-
-
-class Storage:
-    """The folder `name` below `ray.storage` for checkpoints; all workers see it."""
-
-    def __init__(self, root: str, name: str) -> None:
-        local = "://" not in root
-        self.path = str(Path(root).resolve() / "training") if local else f"{root}/training"
-        self.name = name
-
-    def remove(self) -> None:
-        """Remove it; what cannot be reached any more is left."""
-        from pyarrow import fs
-
-        try:
-            files, path = fs.FileSystem.from_uri(self.path)
-            files.delete_dir(f"{path}/{self.name}")
-        except OSError:
-            pass

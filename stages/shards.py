@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -117,9 +116,7 @@ def on_shards(
     Files are in a folder of `ray.storage` that no other run uses, until the work has ended.
     """
     params = ray_params()
-    base = params.storage if params.storage.startswith("s3://") else Path(params.storage).resolve()
-    storage = Storage(f"{base}/{name}-{uuid.uuid4().hex}")
-
+    storage = Storage(f"{params.root}/{name}-{uuid.uuid4().hex}")
     inputs = [f"in{n}" for n in range(len(tables))]
 
     def part(shard: int) -> int:
