@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.pairs import pair_keys
+from stages.pairs import ordered_places, pair_keys
 
 DAY = 86_400
 DECAY = 0.8  # weight of a liking relative to the one after it
@@ -25,11 +25,13 @@ class Past(NamedTuple):
     likings: np.ndarray  # [movies] float32 counts
     popularity_rank: np.ndarray  # [movies] float32
     times: np.ndarray  # sorted pair keys of movie number and time of all likings
+    first_times: np.ndarray  # [movies] where each movie's begin
     dislikes: np.ndarray  # [movies] float32 counts of ratings too low for a liking
     disliked: np.ndarray  # sorted pair keys of user id and movie number of those ratings, then -1
     disliked_stars: np.ndarray  # [disliked + 1] float32
     vectors: np.ndarray  # [movies, d] unit length, or zeros where the retriever has none
-    lengths: np.ndarray  # [movies] of those vectors before; 0 where there is none
+    scored: np.ndarray  # [movies, d] those vectors in their own length
+    unscored: np.ndarray  # [movies] bool, True where the retriever has no vector
     queries: tuple[np.ndarray, np.ndarray]  # the retriever's users: sorted [n] ids, [n, d] vectors
     similar: dict[str, tuple[np.ndarray, np.ndarray]]  # model: [movies] places, [n, n] weights
 
@@ -58,12 +60,12 @@ def tower(data: Past, batch: Batch) -> Columns:
     users, vectors = data.queries
     known = np.isin(batch.users, users)
     place = np.searchsorted(users, batch.users[known])
-    scores = vectors[place] @ (data.vectors * data.lengths[:, None]).T
-    scores[:, data.lengths == 0] = -np.inf
-    best = scores.max(axis=1, keepdims=True)
-    logs = scores - best - np.log(np.exp(scores - best).sum(axis=1, keepdims=True))
+    scores = vectors[place] @ data.scored.T
+    scores[:, data.unscored] = -np.inf
+    scores -= scores.max(axis=1, keepdims=True)
+    own = np.take_along_axis(scores, batch.movies[known], axis=1)
     column = np.full(batch.movies.shape, np.nan, dtype=np.float32)
-    column[known] = np.take_along_axis(logs, batch.movies[known], axis=1)
+    column[known] = own - np.log(np.exp(scores, out=scores).sum(axis=1, keepdims=True))
     return {"tower_log_share": column}
 
 
@@ -160,14 +162,13 @@ def dislikes(data: Past, batch: Batch) -> Columns:
 
 def recency(data: Past, batch: Batch) -> Columns:
     """Likings of the candidate in the days before the user's last one, and how long ago."""
-    now = np.broadcast_to(batch.times[:, :1], batch.movies.shape)
+    now, periods = batch.times[:, :1], (7, 30, 365)
     # Likings of the same second count as known: they are in the fold's past as well.
-    end = np.searchsorted(data.times, pair_keys(batch.movies, now), side="right")
-    first = np.searchsorted(data.times, pair_keys(batch.movies, np.zeros_like(now)))
+    until = np.stack([now, *(np.maximum(now - days * DAY, 0) for days in periods)])
+    end, *starts = ordered_places(data.times, pair_keys(batch.movies, until))
+    first = data.first_times[batch.movies]
     columns = {}
-    for days in (7, 30, 365):
-        then = np.maximum(now - days * DAY, 0)
-        start = np.searchsorted(data.times, pair_keys(batch.movies, then), side="right")
+    for days, start in zip(periods, starts):
         columns[f"log_likings_{days}_days"] = np.log1p(end - start)
     last = data.times[np.maximum(end - 1, 0)] & 0xFFFFFFFF
     columns["days_since_liked"] = np.where(end > first, (now - last) / DAY, np.nan)

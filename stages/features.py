@@ -40,11 +40,12 @@ def past(
     ids = catalogue["movie_id"].to_numpy()
     found = np.stack(vectors["embedding"].to_numpy())
     unit = np.zeros((len(ids), found.shape[1]), dtype=np.float32)
-    lengths = np.zeros(len(ids), dtype=np.float32)
+    lengths = np.zeros((len(ids), 1), dtype=np.float32)
     held = np.searchsorted(ids, vectors["movie_id"].to_numpy())
-    lengths[held] = np.linalg.norm(found, axis=1)
-    unit[held] = found / np.maximum(lengths[held], 1e-9)[:, None]
+    lengths[held] = np.linalg.norm(found, axis=1, keepdims=True)
+    unit[held] = found / np.maximum(lengths[held], 1e-9)
     numbers = np.searchsorted(ids, likings["movie_id"].to_numpy())
+    times = np.sort(pair_keys(numbers, likings["timestamp"].to_numpy()))
     low = np.searchsorted(ids, dislikes["movie_id"].to_numpy())
     places = {}
     for name, arrays in similar.items():
@@ -57,13 +58,15 @@ def past(
         genres.drop("movie_id").to_numpy().astype(np.float32),
         popularity["likings"].to_numpy().astype(np.float32),
         popularity["popularity_rank"].to_numpy().astype(np.float32),
-        np.sort(pair_keys(numbers, likings["timestamp"].to_numpy())),
+        times,
+        np.searchsorted(times, pair_keys(np.arange(len(ids)), np.zeros(len(ids)))),
         np.bincount(low, minlength=len(ids)).astype(np.float32),
         # One more at the end, for keys beyond the last.
         np.append(pair_keys(dislikes["user_id"].to_numpy(), low), -1),
         np.append(dislikes["rating"].to_numpy(), np.float32(0)),
         unit,
-        lengths,
+        unit * lengths,
+        lengths[:, 0] == 0,
         (queries["user_id"].to_numpy(), queries["embedding"].to_numpy()),
         places,
     )

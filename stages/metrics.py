@@ -60,17 +60,21 @@ def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
         ranks: user_id and rank (0 = not recommended), one row per target.
         cutoffs: The values of k.
     """
-    rank = pl.col("rank").cast(pl.Int64)
+    rank, count = pl.col("rank").cast(pl.Int64), pl.len().cast(pl.Int64)
+    rows = [pl.when(rank > 0).then(1 / rank).otherwise(0.0).alias("mrr")]
+    sums, metrics = [pl.col("mrr").max(), count.alias("targets")], []
     ideal_gains = np.cumsum(1 / np.log2(np.arange(2, max(cutoffs) + 2)))
-    columns = [(pl.when(rank > 0).then(1 / rank).otherwise(0.0)).max().alias("mrr")]
     for k in cutoffs:
-        hit = rank.is_between(1, k)
-        gain = pl.when(hit).then(1 / (rank + 1).log(2)).otherwise(0.0).sum()
-        best = pl.lit(pl.Series(ideal_gains)).gather(pl.min_horizontal(pl.len(), pl.lit(k)) - 1)
-        columns += [
-            hit.mean().alias(f"recall@{k}"),
-            hit.any().cast(pl.Float64).alias(f"hit_rate@{k}"),
-            (hit.sum() / k).alias(f"precision@{k}"),
-            (gain / best.first()).alias(f"ndcg@{k}"),
+        hit, hits, gains = rank.is_between(1, k), f"hits@{k}", f"gains@{k}"
+        gain = pl.when(hit).then(1 / (rank + 1).log(2)).otherwise(0.0)
+        rows += [hit.cast(pl.Int64).alias(hits), gain.alias(gains)]
+        sums += [pl.col(hits).sum(), pl.col(gains).sum()]
+        best = pl.lit(pl.Series(ideal_gains)).gather(pl.col("targets").clip(upper_bound=k) - 1)
+        metrics += [
+            (pl.col(hits) / pl.col("targets")).alias(f"recall@{k}"),
+            (pl.col(hits) > 0).cast(pl.Float64).alias(f"hit_rate@{k}"),
+            (pl.col(hits) / k).alias(f"precision@{k}"),
+            (pl.col(gains) / best).alias(f"ndcg@{k}"),
         ]
-    return ranks.group_by("user_id", maintain_order=True).agg(columns)
+    users = ranks.select("user_id", *rows).group_by("user_id", maintain_order=True).agg(sums)
+    return users.select("user_id", "mrr", *metrics)
