@@ -49,13 +49,13 @@ def number_ids(
     in the middle of a file.
     """
     readable = ratings.filter(pl.col("rating").is_not_null())
+    distinct = readable.select(pl.col("user_id", "movie_id").unique().implode())  # in threads
     numbers = {
-        "user_id": numbering(readable["user_id"], readable["user_id"].clear()),
-        "movie_id": numbering(readable["movie_id"], movies["movie_id"]),
+        "user_id": numbering(distinct["user_id"][0], movies["movie_id"].clear()),
+        "movie_id": numbering(distinct["movie_id"][0], movies["movie_id"]),
     }
-    for key, table in numbers.items():
-        ratings = renumber(ratings, key, table)
-    return ratings, renumber(movies, "movie_id", numbers["movie_id"]), numbers
+    movies = renumber(movies, {"movie_id": numbers["movie_id"]})
+    return renumber(ratings, numbers), movies, numbers
 
 
 def clean_ratings(
@@ -97,8 +97,10 @@ def clean_ratings(
             raise StageError(f"{where}: data row {bad['row'][0] + 1} has {problem}")
     same = ["user_id", "movie_id", "rating", "timestamp"]
     again = repeated(complete)  # few or none: the other rows need no look
-    first = complete.filter(again).unique(same, keep="first")
-    kept = complete.filter(~again | complete["row"].is_in(first["row"].implode()))
+    kept = complete
+    if again.any():
+        first = complete.filter(again).unique(same, keep="first")
+        kept = complete.filter(~again | complete["row"].is_in(first["row"].implode()))
     dropped = {
         "incomplete": raw.height - complete.height,
         "repeated": complete.height - kept.height,

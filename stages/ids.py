@@ -34,17 +34,20 @@ def _text(ids: pl.DataFrame) -> pl.DataFrame:
     return ids.select(text).filter(pl.col("original") != "")
 
 
-def renumber(table: pl.DataFrame, key: str, numbers: pl.DataFrame | None) -> pl.DataFrame:
-    """`table` with the column `key` as i64; null where an id has no number."""
-    text = pl.col(key).cast(pl.String).str.strip_chars()
-    if numbers is None:
-        number = text.cast(pl.Int64, strict=False)
-        inside = number.is_between(0, LARGEST_ID)
-        return table.with_columns(pl.when(inside).then(number).alias(key))
-    joined = table.with_columns(text).join(
-        numbers, left_on=key, right_on="original", how="left", maintain_order="left"
-    )
-    return joined.with_columns(pl.col("number").alias(key)).drop("number")
+def renumber(table: pl.DataFrame, numbers: dict[str, pl.DataFrame | None]) -> pl.DataFrame:
+    """`table` with the columns named in `numbers` as i64; null where an id has no number."""
+    plain = {}
+    for key, known in numbers.items():
+        text = pl.col(key).cast(pl.String).str.strip_chars()
+        if known is None:
+            plain[key] = text.cast(pl.Int64, strict=False)
+            continue
+        joined = table.with_columns(text).join(
+            known, left_on=key, right_on="original", how="left", maintain_order="left"
+        )
+        table = joined.with_columns(pl.col("number").alias(key)).drop("number")
+    inside = [pl.when(pl.col(key).is_between(0, LARGEST_ID)).then(key) for key in plain]
+    return table.with_columns(**plain).with_columns(inside)
 
 
 def id_table(key: str, used: pl.Series, numbers: pl.DataFrame | None) -> pl.DataFrame:

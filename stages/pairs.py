@@ -6,7 +6,7 @@ import polars as pl
 
 def pair_keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """One int64 per pair, which sorts like it; numbers from 0 to 2^32 - 1; arguments broadcast."""
-    return (high.astype(np.int64) << 32) | low.astype(np.int64)
+    return np.left_shift(high, 32, dtype=np.int64) | low
 
 
 def seen_keys(likings: pl.DataFrame) -> np.ndarray:
@@ -42,14 +42,20 @@ def ordered_places(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 def repeated(table: pl.DataFrame) -> pl.Series:
     """Which rows share their user_id and movie_id, numbers both, with another one."""
-    keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
-    ordered = np.sort(keys)
-    return pl.Series(contains(ordered[1:][ordered[1:] == ordered[:-1]], keys))
+    users, movies = table["user_id"].to_numpy(), table["movie_id"].to_numpy()
+    ordered = pair_keys(users, movies)
+    ordered.sort()
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return pl.repeat(False, table.height, eager=True)
+    return pl.Series(contains(twice, pair_keys(users, movies)))
 
 
 def latest(ratings: pl.DataFrame) -> pl.DataFrame:
     """Of several RATINGS of one movie by one user the latest; of equally late ones the last row."""
     again = repeated(ratings)  # few or none: the other rows need no look
+    if not again.any():
+        return ratings
     last = ratings.filter(again).sort("timestamp", "row")
     last = last.unique(["user_id", "movie_id"], keep="last", maintain_order=True)
     return ratings.filter(~again | ratings["row"].is_in(last["row"].implode()))

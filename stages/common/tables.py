@@ -130,7 +130,7 @@ def write_table(table: pl.DataFrame, path: Path, schema: pl.Schema) -> None:
     columns = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
     with whole_file(path) as temporary:
         try:
-            columns.write_parquet(temporary, compression="zstd")
+            columns.write_parquet(temporary, compression="zstd", compression_level=1)
         except pl.exceptions.PolarsError as error:  # what else can it be than the disk?
             raise OSError(str(error)) from None
 
