@@ -39,6 +39,8 @@ def keep_positives(ratings: pl.DataFrame, min_rating: float) -> pl.DataFrame:
 
 def sample(positives: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
     """The POSITIVES of about a `share` of the users, all of each or none."""
+    if share == 1:
+        return positives
     users = positives["user_id"].to_numpy()
     # 53 bits, so that no quotient is rounded up to 1.
     place = (mix(users, np.zeros_like(users), seed) >> np.uint64(11)) / 2.0**53
