@@ -105,6 +105,15 @@ def network() -> tuple[lgb.Booster, dict[str, Any]]:
     }
 
 
+def processors() -> int:
+    """How many this process's machine brings to the cluster."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == here)
+    return int(node["Resources"].get("CPU", 1))
+
+
 def loop(config: dict[str, Any]) -> None:
     """What every worker does; the first one reports the boosters, which are the same on all."""
     import ray
@@ -115,12 +124,12 @@ def loop(config: dict[str, Any]) -> None:
     part = ray.get(config["parts"][rank])
     holder, shared = network()
     # Threads of one machine that wait for each other in turns are several times as slow.
-    threads = max(1, config["params"].threads // context.get_local_world_size())
+    threads = min(config["params"].threads, processors()) // context.get_local_world_size()
     agreement = Agreement(exchange, part["user_id"].n_unique())
     boosters, _ = config["train"](
         part,
         config["params"],
-        config["options"] | shared | {"num_threads": threads},
+        config["options"] | shared | {"num_threads": max(1, threads)},
         config["seed"],
         users=config["users"],
         callbacks=[agreement],

@@ -14,6 +14,8 @@ from stages.common.params import Range
 from stages.retrieval import two_tower
 from stages.retrieval.training import TrainingData
 
+LIKED = -1e9  # the score of what is no negative
+
 
 @dataclasses.dataclass(frozen=True)
 class Params(two_tower.TwoTowerParams):
@@ -38,10 +40,12 @@ class MinedTower(two_tower.TwoTower):
         """
         p = self.params
         drawn = self.ops.uniform([p.negatives], scores.shape[1], tf.int32)
-        unliked = tf.where(
-            tf.gather(liked, drawn, axis=1) > 0, -1e9, tf.gather(scores, drawn, axis=1)
-        )
-        hardest, _ = tf.math.top_k(unliked, min(p.hard_negatives, p.negatives), sorted=False)
+        seen = tf.gather(liked, drawn, axis=1) > 0
+        found = tf.stop_gradient(tf.where(seen, LIKED, tf.gather(scores, drawn, axis=1)))
+        mined, order = tf.math.top_k(found, min(p.hard_negatives, p.negatives), sorted=False)
+        # Gradients of the few that are mined, not of all that were drawn.
+        hardest = tf.gather(scores, tf.gather(drawn, order), batch_dims=1)
+        hardest = tf.where(mined > LIKED, hardest, LIKED)
         place = tf.where(liked > 0)  # [likings, 2] of user and movie
         ahead = tf.gather(hardest, place[:, 0]) - tf.gather_nd(scores, place)[:, None]
         losses = tf.reduce_mean(tf.nn.softplus(ahead), axis=1)
