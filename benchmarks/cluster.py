@@ -4,8 +4,7 @@
     python -m benchmarks.cluster --raw /tmp/expanded --work /tmp/cluster --storage s3://bucket/x
 
 `--run` is a folder with params.yaml and the finished data/ of it, which is only read. `--raw` is a
-folder with raw files instead: all is computed from them here first, small, with vectors drawn at
-random in the place of a trained retriever's, and one ranker.
+folder with raw files instead: `draw_run` computes all from them first.
 
 Every stage of `STEPS` runs locally, then on a cluster of a head and two worker nodes with one
 processor each, with the command of dvc.yaml; those of `KILL` once more, while one of the nodes is
@@ -15,114 +14,42 @@ With `--apart`, as root, the nodes have networks of their own; `--stages` choose
 """
 
 import argparse
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import polars as pl
-from dvc.repo import Repo
 
-from benchmarks.nodes import Cluster, cluster, kill_tree
-from stages.common.files import write_arrays
-from stages.common.params import YAML
-from stages.folds import FOLDS
-
-ROOT = Path(__file__).resolve().parents[1]
-STEPS = (  # in their order, as regular expressions of whole names
-    "positives",
-    "time_split",
-    "histories",
-    "dislikes",
-    "popularity",
-    "candidates@.*",
-    "fusion",
-    "ranker_data@.*",
-    "rerank@.*",
+from benchmarks.nodes import Cluster, cluster
+from benchmarks.steps import (
+    DATA,
+    DRAWN_LISTS,
+    ROOT,
+    Step,
+    chosen_steps,
+    draw_run,
+    finish,
+    link_inputs,
+    run,
+    set_params,
+    start,
+    steps,
 )
+
+# In their order, as regular expressions of whole names.
+LISTS = ("candidates@.*", "fusion", "ranker_data@.*", "rerank@.*")
+STEPS = (*DATA, *LISTS, "train_retrieval@.*", "train_ranker@.*")
+DRAWN_STEPS = (*DATA, *DRAWN_LISTS, "rerank@hit", "train_retrieval@id", "train_ranker@hit")
 KILL = ("time_split", "candidates@history", "rerank@hit", "train_.*")
-TRAININGS = ("train_retrieval@id", "train_ranker@hit")
-DRAWN_STEPS = (*STEPS[:5], "candidates@history", "fusion", "ranker_data@hit", "rerank@hit")
-# What `--raw` computes first: up to the retriever whose vectors it draws, and from there on.
-BEFORE = ("clean", *STEPS[:5], "genre_features", "item_knn", "ease")
-AFTER = ("embeddings@history", "faiss_index@history", *DRAWN_STEPS[5:-1], "train_ranker@hit")
-SMALL = {
-    "candidates": {"count": 50},
-    "item_knn": {"max_movies": 1000},
-    "ease": {"max_movies": 1000},
-    "fusion": {"generators": ["popularity", "item_knn", "history"]},
-    "lightgbm": {"max_trees": 20, "bags": 1, "folds": 2},
-}
 SETTLE = 0.2  # seconds of work before a node is killed
 SETTLE_TRAINING = 10.0  # the same of a training, and after its first checkpoint where it has some
-
-
-class Step(NamedTuple):
-    """A stage as dvc.yaml has it; outputs are files and folders below the run's folder."""
-
-    name: str
-    command: str
-    inputs: list[str]
-    outputs: list[str]
-
-
-def steps(root: Path) -> list[Step]:
-    """All stages of the repository's dvc.yaml."""
-    with Repo(str(root)) as repo:
-
-        def inside(things: list) -> list[str]:
-            paths = [Path(thing.fs_path) for thing in things if thing.fs_path]
-            return [str(path.relative_to(root)) for path in paths]
-
-        return [
-            Step(s.addressing.removeprefix("dvc.yaml:"), s.cmd, inside(s.deps), inside(s.outs))
-            for s in repo.index.stages
-            if s.cmd
-        ]
-
-
-def chosen_steps(patterns: tuple[str, ...], every: list[Step]) -> list[Step]:
-    """Those whose names match, in the order of the patterns."""
-    return [s for p in patterns for s in every if re.fullmatch(p, s.name)]
-
-
-def start(step: Step, folder: Path) -> subprocess.Popen:
-    """Run the stage's command in `folder`, with this repository's code; its words go to a file."""
-    command = [sys.executable, *shlex.split(step.command)[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (folder / f"{step.name}.log").open("w") as log:
-        return subprocess.Popen(
-            command, cwd=folder, env=environment, stderr=log, start_new_session=True
-        )
 
 
 def finding(step: Step, folder: Path) -> str:
     """What a training said at its end, without its seconds."""
     last = (folder / f"{step.name}.log").read_text().splitlines()[-1]
     return last.rpartition("-> ")[2].rpartition(", ")[0]
-
-
-def finish(process: subprocess.Popen, name: str, started: float, most: float) -> float:
-    """Seconds until the process had ended well; it is killed after the `most`."""
-    try:
-        process.wait(most)
-    except subprocess.TimeoutExpired:
-        kill_tree(process)
-        raise SystemExit(f"{name}: not done after {most:.0f} s") from None
-    if process.returncode:
-        raise SystemExit(f"{name}: ended with {process.returncode}; see {name}.log")
-    return time.monotonic() - started
-
-
-def run(step: Step, folder: Path, most: float) -> float:
-    """Seconds of a stage in `folder`, with what `engine` says there."""
-    return finish(start(step, folder), step.name, time.monotonic(), most)
 
 
 def run_killed(step: Step, folder: Path, most: float, nodes: Cluster) -> tuple[float, str]:
@@ -182,49 +109,6 @@ def compare(step: Step, one: Path, other: Path) -> str:
     return verdict
 
 
-def set_params(folder: Path, source: Path, **sections: object) -> None:
-    """Write `source`'s params into `folder`, with these top-level keys or keys of blocks."""
-    yaml = YAML()
-    params = yaml.load(source / "params.yaml")
-    for key, value in sections.items():
-        params[key] = {**params.get(key, {}), **value} if isinstance(value, dict) else value
-    yaml.dump(params, folder / "params.yaml")
-
-
-def link_inputs(folder: Path, source: Path, wanted: list[Step]) -> None:
-    """Links in `folder` to all that the stages read and none of them writes."""
-    made = [output for step in wanted for output in step.outputs]
-    for name in {name for step in wanted for name in step.inputs if name.startswith("data/")}:
-        if any(name == m or name.startswith(f"{m}/") or m.startswith(f"{name}/") for m in made):
-            continue
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).exists():
-            (folder / name).symlink_to((source / name).resolve())
-
-
-def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
-    """A run's folder made of raw files, with one retriever that has learnt nothing."""
-    folder.mkdir(parents=True)
-    set_params(folder, ROOT, engine="local", **SMALL)
-    (folder / "data").mkdir()
-    (folder / "data" / "raw").symlink_to(raw.resolve())
-    for step in chosen_steps(BEFORE, every):
-        print(f"drawn run, {step.name}: {run(step, folder, most):.1f} s", flush=True)
-    rng = np.random.default_rng(1)
-    for fold in FOLDS:
-        users = pl.read_parquet(folder / "data" / "histories" / f"{fold}.parquet")["user_id"]
-        movies = pl.read_parquet(folder / "data" / "movies" / "catalogue.parquet")["movie_id"]
-        arrays = {f"{k}_ids": ids.to_numpy() for k, ids in (("user", users), ("movie", movies))}
-        for kind in ("user", "movie"):
-            shape = len(arrays[f"{kind}_ids"]), 64
-            arrays[kind] = rng.normal(size=shape).astype(np.float32)
-        arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
-        write_arrays(arrays, folder / "data" / "models" / "history" / f"{fold}.npz")
-    for step in chosen_steps(AFTER, every):
-        run(step, folder, most)
-    return folder
-
-
 def main() -> None:
     """Parse the command line, run everything, print the table."""
     parser = argparse.ArgumentParser(description="The stages on a cluster that loses a machine.")
@@ -242,10 +126,10 @@ def main() -> None:
     local, away = work / "local", work / "ray"
     for folder in (local, away):
         (folder / "metrics").mkdir(parents=True)
-    source, patterns = options.run, (*STEPS, *TRAININGS)
+    source, patterns = options.run, STEPS
     if options.raw:
         source = draw_run(options.raw, work / "drawn", every, options.seconds)
-        patterns = (*DRAWN_STEPS, *TRAININGS)
+        patterns = DRAWN_STEPS
     wanted = [s for s in chosen_steps(patterns, every) if re.fullmatch(options.stages, s.name)]
     storage = options.storage or str(work / "shards")
     rows = []

@@ -25,7 +25,7 @@ PATIENCE = 120.0  # seconds for which it may be without any processor
 # What a worker may use, and where its storage is; keys to it are never sent.
 SENT = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
 ONE_THREAD = ("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-START = "start one (docs/cluster.md), or set `local`"
+START = "start one (docs/cluster.md), or set `engine: local`"
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -111,6 +111,12 @@ def connect() -> ModuleType:
     return ray
 
 
+def lost(error: Exception) -> StageError:
+    """What to say when Ray itself has failed in the middle of the work."""
+    why = (str(error).strip().splitlines() or [""])[0]
+    return StageError(f"ray.address: the cluster is lost ({type(error).__name__}: {why}); {START}")
+
+
 _functions: dict[str, Callable] = {}  # of a worker process: the last one that it was sent
 
 
@@ -153,8 +159,7 @@ def on_ray(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        raise StageError(f"ray.address: the cluster is lost ({why}); {START}") from None
+        raise lost(error) from None
     finally:
         for part in waiting:  # of a caller who wants no more
             ray.cancel(part)

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.cluster import connect, ray_params
+from stages.cluster import connect, lost, ray_params
 from stages.common.stage import StageError
 from stages.shards import Storage
 
@@ -82,10 +82,7 @@ def train_on_workers(
             "see the cluster's logs, or set `engine: local`"
         ) from error
     except ray.exceptions.RayError as error:
-        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        raise StageError(
-            f"ray.address: the cluster is lost ({why}); start one, or set `engine: local`"
-        ) from error
+        raise lost(error) from error
     finally:
         with suppress(StageError):  # what cannot be reached any more is left
             Storage(f"{place}/{run}").remove()
