@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from stages.common.params import YAML
 from tests.conftest import commit, dvc, edit_params, ran, run
@@ -62,6 +63,36 @@ def test_a_bucket_carries_a_run_to_another_clone(repo: Path, bucket: str, tmp_pa
     add_remote(repo, "s3://movies/store", endpointurl=bucket)
     assert "pushed" in dvc(repo, "push")
     check_pulled(clone_of(repo, tmp_path / "mate"), repo)
+
+
+def test_raw_data_come_from_a_bucket(
+    repo: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/cluster.md: imported once; an update fetches what has changed there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket)
+    source = Path(YAML().load(repo / "params.yaml")["data"]["source"])
+    storage = fs.S3FileSystem(endpoint_override=bucket, region="us-east-1")
+
+    def upload(ratings: str) -> None:
+        for name, text in (("ratings", ratings), ("movies", (source / "movies.csv").read_text())):
+            with storage.open_output_stream(f"movies/raw/{name}.csv") as stream:
+                stream.write(text.encode())
+
+    def counted() -> int:
+        return json.loads((repo / "metrics" / "data.json").read_text())["ratings"]
+
+    whole = (source / "ratings.csv").read_text()
+    upload(whole)
+    dvc(repo, "import-url", "s3://movies/raw", "my-data")
+    edit_params(repo, data__source=str(repo / "my-data"))
+    dvc(repo, "repro", "clean")
+    before = counted()
+    assert before == len(whole.splitlines()) - 1
+    upload("\n".join(whole.splitlines()[:-3]) + "\n")
+    assert ran(dvc(repo, "repro", "clean")) == set()
+    dvc(repo, "update", "my-data.dvc")
+    assert "clean" in ran(dvc(repo, "repro", "clean"))
+    assert counted() == before - 3
 
 
 def test_ci_fetches_and_runs_only_what_is_stale(shared: Path, tmp_path: Path) -> None:
