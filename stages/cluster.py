@@ -25,7 +25,7 @@ PATIENCE = 120.0  # seconds for which it may be without any processor
 # What a worker may use, and where its storage is; keys to it are never sent.
 SENT = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
 ONE_THREAD = ("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-START = "start one (docs/cluster.md), or set `engine: local`"
+START = "start one and give its token (docs/cluster.md), or set `engine: local`"
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
