@@ -50,7 +50,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-un
 requirements: $(VENV)-lock/installed
 	$(VENV)-lock/bin/$(LOCK) requirements.in -o requirements.txt
 	$(VENV)-lock/bin/$(LOCK) -c requirements.txt tests/requirements.in -o tests/requirements.txt
-	$(VENV)-lock/bin/$(LOCK) -c requirements.txt requirements-ray.in -o requirements-ray.txt
+	$(VENV)-lock/bin/$(LOCK) -c requirements.txt -c tests/requirements.txt requirements-ray.in -o requirements-ray.txt
 
 # Known vulnerabilities of those versions.
 audit: $(VENV)-lock/installed
