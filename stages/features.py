@@ -45,6 +45,7 @@ def past(
     lengths[held] = np.linalg.norm(found, axis=1, keepdims=True)
     unit[held] = found / np.maximum(lengths[held], 1e-9)
     numbers = np.searchsorted(ids, likings["movie_id"].to_numpy())
+    every = np.arange(len(ids))
     times = np.sort(pair_keys(numbers, likings["timestamp"].to_numpy()))
     low = np.searchsorted(ids, dislikes["movie_id"].to_numpy())
     places = {}
@@ -59,7 +60,7 @@ def past(
         popularity["likings"].to_numpy().astype(np.float32),
         popularity["popularity_rank"].to_numpy().astype(np.float32),
         times,
-        np.searchsorted(times, pair_keys(np.arange(len(ids)), np.zeros(len(ids)))),
+        np.searchsorted(times, pair_keys(every, np.zeros_like(every))),
         np.bincount(low, minlength=len(ids)).astype(np.float32),
         # One more at the end, for keys beyond the last.
         np.append(pair_keys(dislikes["user_id"].to_numpy(), low), -1),
