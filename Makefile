@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# Tests in two processes: those that use the finished run in one, the others where there is time.
+# Tests in two processes, each of which takes the next one; both make a finished run. To keep what
+# needs it in one process would leave the other without work.
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
@@ -21,7 +22,7 @@ plots: $(VENV)/installed
 test: $(VENV)/installed
 	python -m pytest -m "not long" $(SHARED_OUT)
 
-# Also the recipes of docs/: experiments, sharing through a local S3 server, a Ray cluster.
+# Also the long ones, among them the recipes of docs/: experiments, sharing through a local S3 server, a Ray cluster.
 test-all: $(VENV)/installed
 	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
 	python -m pytest $(SHARED_OUT)

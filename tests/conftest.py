@@ -184,13 +184,6 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process makes the finished run, and all tests that need it."""
-    for item in items:
-        if "finished_run" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("finished_run"))
-
-
 @pytest.fixture
 def repo(finished_run: Path) -> Iterator[Path]:
     """The finished run, which is put back as it was after the test."""

@@ -242,7 +242,8 @@ def run_watched(
 
 
 @with_ray
-@pytest.mark.parametrize("name", ["genre", LONG_HISTORY])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["genre", "history"])
 def test_all_workers_have_the_same_weights_after_every_epoch(
     name: str,
     two_workers: Path,

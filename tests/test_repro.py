@@ -50,6 +50,7 @@ def test_a_changed_genre_retriever_reruns_its_chain_only(repo: Path) -> None:
     assert {"train_retrieval@genre", "embeddings@genre", "candidates@genre"} <= stages
 
 
+@pytest.mark.long
 def test_changed_cutoffs_train_nothing(repo: Path) -> None:
     edit_params(repo, evaluate__cutoffs=[1, 5, 10, 20, 50, 200])
     stages = ran(dvc(repo, "repro"))
