@@ -22,7 +22,8 @@ plots: $(VENV)/installed
 test: $(VENV)/installed
 	python -m pytest -m "not long" $(SHARED_OUT)
 
-# Also the long ones, among them the recipes of docs/: experiments, sharing through a local S3 server, a Ray cluster.
+# Also the long ones, and the recipes of docs/: experiments, sharing through a local S3 server, a Ray
+# cluster.
 test-all: $(VENV)/installed
 	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
 	python -m pytest $(SHARED_OUT)

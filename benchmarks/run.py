@@ -24,8 +24,8 @@ import networkx as nx
 import polars as pl
 from dvc.repo import Repo
 
+from benchmarks.steps import set_params
 from stages.common.files import read_json, write_csv
-from stages.common.params import YAML
 
 GIB = 1 << 30
 
@@ -63,10 +63,7 @@ def prepare(source: Path, folder: Path) -> None:
     """A clone of the repository whose data is that of `source`."""
     if not folder.exists():
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["data"]["source"] = str(source.resolve())
-    yaml.dump(params, folder / "params.yaml")
+    set_params(folder, folder, data={"source": str(source.resolve())})
 
 
 def main() -> None:
