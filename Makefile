@@ -2,8 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# Tests in two processes, each of which takes the next one; both make a finished run. To keep what
-# needs it in one process would leave the other without work.
+# Tests in two processes, each of which takes the next one, or the next group.
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 

@@ -12,7 +12,7 @@ from stages.common.params import Range, check, load_params, read_section
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.ids import id_table, numbering, renumber
-from stages.pairs import repeated
+from stages.pairs import one_of_each
 from stages.raw_formats import find_files
 from stages.raw_readers import Columns, read_movies, read_ratings
 
@@ -96,11 +96,7 @@ def clean_ratings(
         if bad.height:
             raise StageError(f"{where}: data row {bad['row'][0] + 1} has {problem}")
     same = ["user_id", "movie_id", "rating", "timestamp"]
-    again = repeated(complete)  # few or none: the other rows need no look
-    kept = complete
-    if again.any():
-        first = complete.filter(again).unique(same, keep="first")
-        kept = complete.filter(~again | complete["row"].is_in(first["row"].implode()))
+    kept = one_of_each(complete, lambda rows: rows.unique(same, keep="first"))
     dropped = {
         "incomplete": raw.height - complete.height,
         "repeated": complete.height - kept.height,

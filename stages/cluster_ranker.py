@@ -124,12 +124,13 @@ def loop(config: dict[str, Any]) -> None:
     part = ray.get(config["parts"][rank])
     holder, shared = network()
     # Threads of one machine that wait for each other in turns are several times as slow.
-    threads = min(config["params"].threads, processors()) // context.get_local_world_size()
+    threads = min(config["params"].threads, processors())
+    share = max(1, threads // context.get_local_world_size())
     agreement = Agreement(exchange, part["user_id"].n_unique())
     boosters, _ = config["train"](
         part,
         config["params"],
-        config["options"] | shared | {"num_threads": max(1, threads)},
+        config["options"] | shared | {"num_threads": share},
         config["seed"],
         users=config["users"],
         callbacks=[agreement],

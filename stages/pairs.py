@@ -1,5 +1,7 @@
 """Pairs of ids as single numbers, and runs of equal ids: what makes millions of rows quick."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -40,25 +42,32 @@ def ordered_places(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return places.reshape(keys.shape)
 
 
-def repeated(table: pl.DataFrame) -> pl.Series:
-    """Which rows share their user_id and movie_id, numbers both, with another one."""
-    users, movies = table["user_id"].to_numpy(), table["movie_id"].to_numpy()
-    ordered = pair_keys(users, movies)
-    ordered.sort()
+def one_of_each(
+    table: pl.DataFrame, choose: Callable[[pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    """`table` without the rows that `choose` leaves out of those with the same user and movie.
+
+    Args:
+        table: user_id and movie_id, numbers, and `row`, which is different in all rows.
+        choose: Gets the rows that share their user and movie with another one; they are few or
+            none, so that the others need no look.
+    """
+    keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
+    ordered = np.sort(keys)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(twice):
-        return pl.repeat(False, table.height, eager=True)
-    return pl.Series(contains(twice, pair_keys(users, movies)))
+        return table
+    again = pl.Series(contains(twice, keys))
+    kept = choose(table.filter(again))["row"]
+    return table.filter(~again | table["row"].is_in(kept.implode()))
 
 
 def latest(ratings: pl.DataFrame) -> pl.DataFrame:
     """Of several RATINGS of one movie by one user the latest; of equally late ones the last row."""
-    again = repeated(ratings)  # few or none: the other rows need no look
-    if not again.any():
-        return ratings
-    last = ratings.filter(again).sort("timestamp", "row")
-    last = last.unique(["user_id", "movie_id"], keep="last", maintain_order=True)
-    return ratings.filter(~again | ratings["row"].is_in(last["row"].implode()))
+    same = ["user_id", "movie_id"]
+    return one_of_each(
+        ratings, lambda rows: rows.sort("timestamp", "row").unique(same, keep="last")
+    )
 
 
 def runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

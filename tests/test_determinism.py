@@ -52,6 +52,7 @@ def test_the_number_of_threads_changes_nothing(tiny_run: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("finished_run")
 def test_a_moved_repository_is_up_to_date(repo: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(repo, tmp_path / "elsewhere" / "other name", symlinks=True)
     assert "up to date" in dvc(moved, "status")

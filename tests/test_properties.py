@@ -13,7 +13,7 @@ from stages.clean import Params, clean_catalogue, clean_ratings, number_ids
 from stages.common.stage import StageError
 from stages.common.tables import POSITIVES
 from stages.metrics import user_metrics
-from stages.pairs import contains, distinct, pair_keys, repeated, runs
+from stages.pairs import contains, distinct, one_of_each, pair_keys, runs
 from stages.raw_formats import find_files
 from stages.raw_readers import Columns, read_movies, read_ratings
 from stages.time_split import leave_one_out, order
@@ -132,8 +132,11 @@ def test_metrics_equal_a_plain_loop(ranks: list[int], k: int) -> None:
 @hypothesis.given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20))
 def test_pairs_and_runs_equal_a_plain_loop(pairs: list[tuple[int, int]]) -> None:
     types = {"user_id": pl.Int32, "movie_id": pl.Int32}
-    table = pl.DataFrame(pairs, schema=types, orient="row")
-    assert repeated(table).to_list() == [pairs.count(pair) > 1 for pair in pairs]
+    table = pl.DataFrame(pairs, schema=types, orient="row").with_row_index("row")
+    last = one_of_each(table, lambda rows: rows.unique(list(types), keep="last"))
+    assert last["row"].to_list() == [n for n, p in enumerate(pairs) if p not in pairs[n + 1 :]]
+    shared = one_of_each(table, lambda rows: rows.clear())
+    assert shared["row"].to_list() == [n for n, p in enumerate(pairs) if pairs.count(p) == 1]
     users = sorted(user for user, _ in pairs)
     place, size = runs(np.array(users, dtype=np.int32))
     assert place.tolist() == [n - users.index(user) for n, user in enumerate(users)]

@@ -12,7 +12,8 @@ from stages.common.params import YAML
 from tests.browser import open_tab, outside
 from tests.conftest import commit, dvc, edit_params, ran, run, tiny_tables
 
-pytestmark = pytest.mark.slow
+# The finished run takes minutes: of several processes one makes it, and does these tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished_run")]
 
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
