@@ -18,7 +18,7 @@ import polars as pl
 from stages.cluster import connect, ray_params
 from stages.cluster_training import exchange_of, train_on_workers
 from stages.common.stage import StageError
-from stages.hashing import mix
+from stages.hashing import split
 
 FIGURES = "figures.json"
 BEFORE_STOPPING = 20  # LightGBM's early stopping comes 30th
@@ -30,7 +30,7 @@ def train_on_ray(
 ) -> tuple[list[lgb.Booster], float]:
     """`train`, that of `stages.train_ranker`, with the users shared out among `ray.workers`."""
     workers, users = ray_params().workers, examples["user_id"].n_unique()
-    parts = share_users(examples, workers)
+    parts = split(examples, workers)
     fewest = min(part["user_id"].n_unique() for part in parts)
     if fewest < params.folds:
         raise StageError(f"ray.workers: a worker of {workers} gets {fewest} users; set it lower")
@@ -44,13 +44,6 @@ def train_on_ray(
         "users": users,
     }
     return train_on_workers("lightgbm", loop, config, "ranker", read_boosters)
-
-
-def share_users(examples: pl.DataFrame, workers: int) -> list[pl.DataFrame]:
-    """Rows of each worker, in their order; a mixing hash keeps users whole and spreads them."""
-    users = examples["user_id"].to_numpy()
-    owner = pl.Series(mix(np.zeros_like(users), users, 0) % np.uint64(workers))
-    return [examples.filter(owner == rank) for rank in range(workers)]
 
 
 def read_boosters(folder: Path) -> tuple[list[lgb.Booster], float]:

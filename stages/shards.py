@@ -13,16 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 from pyarrow import fs
 
 from stages.cluster import ray_params
 from stages.common.stage import StageError
 from stages.engine import Tables, over
-from stages.hashing import mix
+from stages.hashing import split
 
-SEED = 0  # of the hash; any one will do, but the same for all tables
 AT_ONCE = 8  # files that are read or written at the same time
 
 
@@ -80,15 +78,6 @@ def _mendable() -> Iterator[None]:
     except OSError as error:
         why = str(error).splitlines()[0]
         raise StageError(f"ray.storage: {why}; make it one that all machines reach") from None
-
-
-def split(table: pl.DataFrame, shards: int) -> list[pl.DataFrame]:
-    """Part `table` by a hash of user_id; rows keep their order. Equal users, equal part."""
-    users = table["user_id"].to_numpy()
-    shard = (mix(users, np.zeros_like(users), SEED) % np.uint64(shards)).astype(np.int64)
-    rows = table[np.argsort(shard, kind="stable")]
-    ends = np.cumsum(np.bincount(shard, minlength=shards))
-    return [rows[start:end] for start, end in zip(np.append(0, ends[:-1]), ends)]
 
 
 def write_shards(table: pl.DataFrame, storage: Storage, name: str, shards: int) -> None:

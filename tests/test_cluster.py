@@ -32,7 +32,8 @@ from stages.common import tables
 from stages.common.stage import StageError
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.faiss_index import Params, build_index
-from stages.shards import Storage, split
+from stages.hashing import split
+from stages.shards import Storage
 from tests.conftest import NOT_FOR_S3, ROOT, edit_params
 from tests.tiny_chain import BEFORE, DATA, LISTS, MODELS, MOVIES, PARTS, SPLIT
 
@@ -139,7 +140,7 @@ def test_shards_give_what_the_whole_gives(tmp_path: Path, method: str, shards: i
     assert list((tmp_path / "shards").iterdir()) == []
 
 
-def test_a_user_is_in_one_shard_and_always_in_the_same() -> None:
+def test_a_user_is_in_one_part_and_always_in_the_same() -> None:
     table = planted_ratings().select("user_id", "row")
     parts = split(table, 7)
     assert sum(part["user_id"].n_unique() for part in parts) == table["user_id"].n_unique()
@@ -147,6 +148,8 @@ def test_a_user_is_in_one_shard_and_always_in_the_same() -> None:
     assert merged.equals(table.sort("user_id", maintain_order=True))
     few = split(pl.DataFrame({"user_id": pl.Series(range(8), dtype=pl.Int32)}), 4)
     assert [part["user_id"].to_list() for part in few] == [[1, 6], [7], [2, 5], [0, 3, 4]]
+    many = split(pl.DataFrame({"user_id": range(2000)}), 3)
+    assert min(part.height for part in many) > 600
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -114,18 +114,6 @@ def ndcg(boosters: list, table: pl.DataFrame, cutoff: int = 10) -> float:
 
 
 @with_ray
-def test_users_are_shared_out_whole_and_evenly() -> None:
-    from stages.cluster_ranker import share_users
-
-    table = examples(2000)
-    parts = share_users(table, 3)
-    assert pl.concat(parts).sort("user_id", "movie_id").equals(table)
-    users = [set(part["user_id"]) for part in parts]
-    assert len(set.union(*users)) == sum(map(len, users)) == 2000
-    assert min(map(len, users)) > 600
-
-
-@with_ray
 def test_a_ranker_of_two_workers_is_as_good_as_one_of_one(two_workers: Path) -> None:
     from stages.cluster_ranker import train_on_ray
 
