@@ -1,16 +1,15 @@
-"""What each generator, feature group, loss and tower design gives, on validation targets alone.
+"""Measure each generator, feature group, objective and transformer design on validation targets.
 
     python -m benchmarks.ablation generators
     python -m benchmarks.ablation rankers
     python -m benchmarks.ablation designs
 
 Reads a finished run in the working directory; test targets are never opened. Rankers are
-cross-validated over users: each user's validation candidates, all of them, are ranked by boosters
-that were trained on other users. A target that was not retrieved is a miss.
+cross-validated over users: all validation candidates of a user are ranked by a booster that was
+trained on other users. A target that was not retrieved is a miss.
 """
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,118 +17,118 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from stages import ranker_data
-from stages.common.params import load_params, read_section
-from stages.features import build_features, pool_features
-from stages.folds import LEARNT, learnt_targets
-from stages.metrics import COMPARED as SHOWN
-from stages.metrics import target_ranks, user_metrics
-from stages.ranker_inputs import Sources, pasts
+from benchmarks.tables import figures_row, header
+from stages.common.params import load_params, read_value
+from stages.common.systems import FUSION, generator_names, without
+from stages.common.tables import LOW_RATINGS, RECOMMENDATIONS, TARGETS, read_table
+from stages.data.snapshots import RANKER_SNAPSHOTS, read_histories, read_positives
+from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
+from stages.evaluation.metrics import target_ranks, user_metrics
+from stages.ranker_data import add_labels, sample_negatives
+from stages.ranking.features import GENERATOR_GROUPS, build_features, generator_features
+from stages.ranking.inputs import FeatureSources, RankerParams, read_context
 from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
 
 TREES = 150
 RANKER = "history"
+SNAPSHOT = "val"
+PAIR = ["user_id", "movie_id"]
+DATA = Path("data")
+HISTORIES, TARGETS_FOLDER = DATA / "histories", DATA / "targets"
 DESIGNS = {
-    "SASRec block": {"gates": False, "time_gaps": False, "genres": False},
-    "+ gated residuals": {"time_gaps": False, "genres": False},
-    "+ time gaps": {"genres": False},
+    "SASRec block": {"gated_residuals": False, "use_time_gaps": False, "use_genres": False},
+    "+ gated residuals": {"use_time_gaps": False, "use_genres": False},
+    "+ time gaps": {"use_genres": False},
     "+ genres in the movie vectors (the default)": {},
-    "default, 512 sampled negatives": {"negatives": 512},
-    "default, nothing hidden": {"hidden": 0.0},
-    "default, one block": {"blocks": 1},
+    "default, 512 sampled movies": {"num_sampled": 512},
+    "default, no movie masked": {"item_mask_prob": 0.0},
+    "default, one block": {"num_blocks": 1},
 }
+DESIGN_SEEDS = (1, 2)
 
 
-def line(name: str, figures: list[float]) -> str:
-    """A row of a Markdown table."""
-    return f"| {name} | " + " | ".join(f"{figure:.4f}" for figure in figures) + " |"
+def merged_generators() -> list[str]:
+    """Return the generators whose lists are merged."""
+    return without(generator_names(), read_value("fusion.exclude", list[str]), "fusion.exclude")
 
 
-def header(name: str, columns: list[str]) -> str:
-    """The head of a Markdown table."""
-    return f"| {name} | {' | '.join(columns)} |\n| --- |" + " ---: |" * len(columns)
+def validation_targets() -> pl.DataFrame:
+    """Return TARGETS of the users that rankers learn from, sorted by user."""
+    targets = read_table(TARGETS_FOLDER / f"{SNAPSHOT}.parquet", TARGETS)
+    histories = read_histories(HISTORIES, SNAPSHOT)
+    return targets.join(histories, on="user_id", how="semi").sort("user_id")
 
 
-def validation_targets(data: Path) -> pl.DataFrame:
-    """user_id and movie_id of the users that rankers learn from."""
-    held_out = pl.read_parquet(data / "split" / "val.parquet").filter("is_target")
-    users = pl.read_parquet(data / "histories" / "val.parquet", columns=["user_id"])
-    held_out = held_out.join(users, on="user_id", how="semi")
-    return held_out.select("user_id", "movie_id").sort("user_id")
-
-
-def measured(lists: pl.DataFrame, targets: pl.DataFrame) -> list[float]:
-    """`SHOWN` of RECOMMENDATIONS."""
+def mean_main_metrics(lists: pl.DataFrame, targets: pl.DataFrame) -> list[float]:
+    """Return the means of `MAIN_METRICS` of RECOMMENDATIONS."""
     ranks = targets.select("user_id", rank=target_ranks(lists, targets))
-    return list(user_metrics(ranks, [10, 200]).select(SHOWN).mean().row(0))
+    return list(user_metrics(ranks, MAIN_CUTOFFS).select(MAIN_METRICS).mean().row(0))
 
 
-def generators(data: Path) -> Iterator[str]:
-    """Every generator alone, with known dislikes left out, and the union's ceiling without it."""
-    targets = validation_targets(data)
-    names = read_section("fusion.generators")
-    keys = ["user_id", "movie_id"]
-    found = targets.join(
-        pl.read_parquet(data / "pools" / "fusion" / "val.parquet"), on=keys, how="left"
+def generator_rows() -> Iterator[str]:
+    """Measure every generator, without known low ratings, and the merged candidates without it."""
+    targets = validation_targets()
+    names = merged_generators()
+    merged = pl.read_parquet(DATA / "merged" / f"{SNAPSHOT}.parquet")
+    target_rows = targets.join(merged, on=PAIR, how="left")
+    low_ratings = read_table(DATA / "low_ratings" / f"{SNAPSHOT}.parquet", LOW_RATINGS)
+    columns = ["ndcg@10 without low ratings", "candidate recall of the others"]
+    yield header("generator", [*MAIN_METRICS, *columns])
+    for name in [*names, FUSION]:
+        folder = DATA / ("recommendations" if name == FUSION else "candidates") / name
+        lists = read_table(folder / f"{SNAPSHOT}.parquet", RECOMMENDATIONS)
+        filtered_lists = lists.join(low_ratings, on=PAIR, how="anti")
+        ndcg, *_ = mean_main_metrics(filtered_lists, targets)
+        is_listed = [pl.col(f"rank_{n}").is_not_null() for n in names if n != name]
+        recall = target_rows.select(pl.any_horizontal(is_listed).mean()).item()
+        yield figures_row(name, [*mean_main_metrics(lists, targets), ndcg, recall])
+
+
+def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[str, set[str]]]:
+    """Return the ranker's examples by snapshot with all candidates, and the features by group."""
+    sources = FeatureSources(
+        candidates=DATA / ranker.candidates,
+        movies=DATA / "movies",
+        histories=HISTORIES,
+        low_ratings=DATA / "low_ratings",
+        embeddings=DATA / "embeddings" / ranker.retriever,
+        generators=DATA / "models" / "generators",
     )
-    watched = pl.read_parquet(data / "dislikes" / "val.parquet")
-    yield header("generator", [*SHOWN, "ndcg@10, dislikes left out", "union without it"])
-    for name in [*names, "fusion"]:
-        lists = pl.read_parquet(data / "recommendations" / name / "val.parquet")
-        fresh = lists.join(watched, on=keys, how="anti")
-        others = [pl.col(f"rank_{n}").is_not_null() for n in names if n != name]
-        union = found.select(pl.any_horizontal(others).mean()).item()
-        yield line(name, [*measured(lists, targets), measured(fresh, targets)[0], union])
+    tables: dict[str, pl.DataFrame] = {}
+    for snapshot in RANKER_SNAPSHOTS:
+        histories, context = read_context(sources, snapshot)
+        candidates = pl.read_parquet(sources.candidates / f"{snapshot}.parquet")
+        table = generator_features(candidates, ranker.feature_groups)
+        targets = read_table(TARGETS_FOLDER / f"{snapshot}.parquet", TARGETS)
+        table = add_labels(table, targets, ranker.drop_users_without_hit)
+        tables[snapshot] = build_features(table, histories, context, ranker.feature_groups)
+    first_candidate = candidates[:1]
+    columns = {
+        group: generator_features(first_candidate, [group])
+        if group in GENERATOR_GROUPS
+        else build_features(first_candidate.select(PAIR), histories, context, [group])
+        for group in ranker.feature_groups
+    }
+    return tables, {group: set(table.columns) - set(PAIR) for group, table in columns.items()}
 
 
-def full_examples(data: Path) -> dict[str, pl.DataFrame]:
-    """The ranker's labelled examples by fold, with all candidates instead of a sample."""
-    params = load_params(ranker_data.RankerParams, f"rankers.{RANKER}")
-    models, movies, split = data / "models", data / "movies", data / "split"
-    parts = split / "train.parquet", split / "val.parquet"
-    targets = learnt_targets(*(pl.read_parquet(path) for path in parts))
-    sources = Sources(
-        movies / "catalogue.parquet",
-        movies / "genres.parquet",
-        data / "popularity",
-        data / "dislikes",
-        *parts,
-        data / "histories",
-        data / "embeddings" / params.vectors,
-        models / "item_knn",
-        models / "ease",
-    )
-    made = {}
-    for fold, before, known in pasts(sources, LEARNT):
-        candidates = pl.read_parquet(data / params.candidates / f"{fold}.parquet")
-        table = pool_features(candidates, params.features)
-        table = ranker_data.add_labels(table, targets[fold], params.misses)
-        made[fold] = build_features(table, before, known, params.features)
-    return made
-
-
-def cross_validated(
-    tables: dict[str, pl.DataFrame],
-    dropped: Callable[[str], bool],
-    objective: str,
-    targets: pl.DataFrame,
+def cross_validate(
+    tables: dict[str, pl.DataFrame], ranker: RankerParams, features: list[str]
 ) -> list[float]:
-    """`SHOWN` of all validation candidates, each scored by boosters of other users."""
-    ranker = load_params(ranker_data.RankerParams, f"rankers.{RANKER}")
+    """Return `MAIN_METRICS` of all validation candidates, scored by boosters of other users."""
     params = load_params(Params, "lightgbm")
-    options = lightgbm_params(params, objective, "ndcg", ranker.cutoff, seed=1)
-    features = [n for n in tables["val"].columns if n not in KEYS and not dropped(n)]
-    everyone = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
-    part = user_folds(everyone, np.ones(len(everyone), dtype=int), params.folds, seed=1)
-    scored = []
-    for _, held in part:
-        inside = pl.col("user_id").is_in(everyone[held])
-        learnt = [
-            ranker_data.sample_negatives(t.filter(~inside), ranker.negatives, seed=1)
+    options = lightgbm_params(params, ranker.model_copy(update={"metric": "ndcg"}), seed=1)
+    users = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
+    folds = user_folds(users, np.ones(len(users), dtype=int), params.nfold, seed=1)
+    lists = []
+    for _, validation_index in folds:
+        is_validation = pl.col("user_id").is_in(users[validation_index])
+        examples = [
+            sample_negatives(t.filter(~is_validation), ranker.negatives_per_user, seed=1)
             for t in tables.values()
         ]
-        sizes = [t.group_by("user_id", maintain_order=True).len()["len"] for t in learnt]
-        rows = pl.concat(learnt)
+        sizes = [t.group_by("user_id", maintain_order=True).len()["len"] for t in examples]
+        rows = pl.concat(examples)
         data = lgb.Dataset(
             rows.select(features).to_numpy(order="c"),
             rows["label"].to_numpy(),
@@ -137,87 +136,78 @@ def cross_validated(
             params=options,
         )
         booster = lgb.train(options, data, num_boost_round=TREES)
-        judged = tables["val"].filter(inside)
-        scores = booster.predict(judged.select(features).to_numpy(order="c"))
-        scored.append(judged.select("user_id", "movie_id", score=pl.Series(scores)))
-    return measured(pl.concat(scored), targets)
+        candidates = tables[SNAPSHOT].filter(is_validation)
+        scores = booster.predict(candidates.select(features).to_numpy(order="c"))
+        lists.append(candidates.select(*PAIR, score=pl.Series(scores)))
+    return mean_main_metrics(pl.concat(lists), validation_targets())
 
 
-def rankers(data: Path) -> Iterator[str]:
-    """The ranker without each generator, feature group and fold, and with other losses."""
-    targets = validation_targets(data)
-    tables = full_examples(data)
-    objective = read_section(f"rankers.{RANKER}.objective")
-    everything = [n for n in tables["val"].columns if n not in KEYS]
-    own = ("score_", "rank_", "gap_")
-    yield header(f"ranker ({TREES} trees)", SHOWN)
-    for loss in dict.fromkeys([objective, "lambdarank", "binary", "rank_xendcg"]):
-        yield line(loss, cross_validated(tables, lambda _: False, loss, targets))
-    later = {"val": tables["val"]}
-    yield line(
-        "without the early fold", cross_validated(later, lambda _: False, objective, targets)
-    )
-    for name in read_section("fusion.generators"):
-        of_it = {f"{prefix}{name}" for prefix in own}
-        figures = cross_validated(tables, lambda n, of_it=of_it: n in of_it, objective, targets)
-        yield line(f"without what `{name}` says", figures)
-    for group in read_section(f"rankers.{RANKER}.features"):
-        of_it = group_columns(group, everything)
-        figures = cross_validated(tables, lambda n, of_it=of_it: n in of_it, objective, targets)
-        yield line(f"without group `{group}`", figures)
+def ranker_rows() -> Iterator[str]:
+    """Measure the ranker with other objectives, and without a snapshot, generator or group."""
+    ranker = load_params(RankerParams, f"rankers.{RANKER}")
+    tables, features_by_group = full_examples(ranker)
+    features = [n for n in tables[SNAPSHOT].columns if n not in KEYS]
+
+    def row(name: str, features_to_drop: set[str]) -> str:
+        rest = [n for n in features if n not in features_to_drop]
+        return figures_row(name, cross_validate(tables, ranker, rest))
+
+    yield header(f"ranker ({TREES} trees)", MAIN_METRICS)
+    for objective in dict.fromkeys([ranker.objective, "lambdarank", "binary", "rank_xendcg"]):
+        variant = ranker.model_copy(update={"objective": objective})
+        yield figures_row(objective, cross_validate(tables, variant, features))
+    val_only = {SNAPSHOT: tables[SNAPSHOT]}
+    yield figures_row("without the inner_val targets", cross_validate(val_only, ranker, features))
+    for name in merged_generators():
+        generator_columns = {f"{kind}_{name}" for kind in GENERATOR_GROUPS}
+        yield row(f"without the scores and ranks of `{name}`", generator_columns)
+    for group, group_columns in features_by_group.items():
+        yield row(f"without group `{group}`", group_columns)
 
 
-def group_columns(group: str, columns: list[str]) -> set[str]:
-    """The columns that a feature group has made."""
-    prefixes = {
-        "cooccurrence": ("item_knn_", "ease_"),
-        "popularity": ("log_likings", "popularity_gap"),
-        "dislikes": ("own_rating", "log_ratings", "liked_share", "user_liked_share"),
-        "recency": ("log_likings_", "days_since_liked", "likings_before_share"),
-        "year": ("year", "movie_age"),
-        "activity": ("history_", "days_per_liking", "days_between"),
-    }.get(group, (group,))
-    found = {n for n in columns if n.startswith(prefixes)}
-    if group == "popularity":
-        found -= group_columns("recency", columns)
-    return found
-
-
-def designs(data: Path) -> Iterator[str]:
-    """The history retriever with and without its parts; trained for the first two folds."""
+def design_rows() -> Iterator[str]:
+    """Measure the history retriever without some of its parts, trained for two snapshots."""
     from stages import train_retrieval
     from stages.retrieval import history
 
     params = load_params(history.Params, "retrievers.history")
-    length, targets = read_section("histories.max_length"), validation_targets(data)
-    likings = pl.read_parquet(data / "histories" / "train.parquet").filter(pl.col("fold") < 2)
+    max_length = read_value("histories.max_length", int)
+    inner_val, val = RANKER_SNAPSHOTS
+    positives = read_positives(HISTORIES, val)
     tables = {
-        "likings": likings,
-        "histories": pl.read_parquet(data / "histories" / "early.parquet"),
-        "genres": pl.read_parquet(data / "movies" / "genres.parquet"),
+        "positives": positives,
+        "histories": read_histories(HISTORIES, inner_val),
+        "targets": read_table(TARGETS_FOLDER / f"{inner_val}.parquet", TARGETS),
+        "genres": read_table(DATA / "movies" / "genres.parquet"),
     }
-    before = pl.read_parquet(data / "histories" / "val.parquet")
-    validate = train_retrieval.validator(likings, before, targets)
-    yield header("history retriever, mean of two seeds", [*SHOWN, "best epoch"])
-    for name, change in DESIGNS.items():
-        rows = []
-        for seed in (1, 2):
-            changed = dataclasses.replace(params, **change)
-            first, made = train_retrieval.train(
-                history, changed, tables, length, seed, folds=LEARNT
+    histories = read_histories(HISTORIES, val)
+    validate = train_retrieval.Validator(positives, histories, validation_targets())
+    yield header(
+        f"history retriever, mean of {len(DESIGN_SEEDS)} seeds", [*MAIN_METRICS, "best epoch"]
+    )
+    for name, changes in DESIGNS.items():
+        design, rows = params.model_copy(update=changes), []
+        for seed in DESIGN_SEEDS:
+            first_fit, arrays = train_retrieval.train(
+                history, design, tables, max_length, seed, snapshots=RANKER_SNAPSHOTS
             )
-            figures = validate(made["val"])
-            rows.append([*(figures[metric] for metric in SHOWN), first.epoch])
-        yield line(name, list(np.mean(rows, axis=0)))
+            metrics = validate(arrays[val])
+            rows.append([*(metrics[metric] for metric in MAIN_METRICS), first_fit.epoch])
+        yield figures_row(name, list(np.mean(rows, axis=0)))
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "generators": generator_rows,
+    "rankers": ranker_rows,
+    "designs": design_rows,
+}
 
 
 def main() -> None:
-    """Parse the command line, print one table."""
+    """Parse the command line and print one table."""
     parser = argparse.ArgumentParser(description="Ablations on validation targets.")
-    made = {"generators": generators, "rankers": rankers, "designs": designs}
-    parser.add_argument("table", choices=made)
-    chosen = parser.parse_args()
-    for row in made[chosen.table](Path("data").resolve()):
+    parser.add_argument("table", choices=TABLES)
+    for row in TABLES[parser.parse_args().table]():
         print(row, flush=True)
 
 

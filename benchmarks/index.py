@@ -1,85 +1,93 @@
-"""Speed of the search for candidates, against the machine's limit; recall of approximate indexes.
+"""Measure the speed of FAISS's indexes, and the recall of the approximate ones.
 
     python -m benchmarks.index
     python -m benchmarks.index --retriever id --users 20000
 
-Reads a finished run in the working directory. `GFLOP/s` counts a multiplication and an addition for
-each number of each movie's vector and each user: what an exact search cannot do without. Recall is
-the share of the exact search's movies that an approximate one finds too.
+Reads a finished run in the working directory. `GFLOP/s` counts one multiplication and one addition
+for each coordinate of each movie and each user, which an exact search cannot avoid. Recall is the
+share of the exact search's movies that an approximate search returns.
 """
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from benchmarks.ablation import header
+from benchmarks.tables import header
 from stages.common.params import load_params
 from stages.common.tables import POPULARITY, read_table
+from stages.data.snapshots import TEST_SNAPSHOT
 from stages.faiss_index import Params, build_index
-from stages.folds import NEWEST
 
 DATA = Path("data")
-KINDS = {"flat": [0], "ivf": [4, 16, 64], "hnsw": [64, 256]}  # and how widely each looks
+PRODUCT_BATCH_USERS = 4096  # bounds the [users, movies] scores
+# Each kind of index, and the parameter that makes its search more thorough, with its values.
+SEARCHES = [
+    ("flat", None, [None]),
+    ("ivf", "nprobe", [4, 16, 64]),
+    ("hnsw", "efSearch", [64, 256]),
+]
 
 
-def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """What it returns, and the seconds that it took."""
-    started = time.perf_counter()
-    return function(*arguments), time.perf_counter() - started
+def time_call(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """Return the result of the function, and the seconds that it took."""
+    start_time = time.perf_counter()
+    return function(*arguments), time.perf_counter() - start_time
 
 
-def vectors(retriever: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and vectors of a retriever's movies or users."""
-    table = read_table(DATA / "embeddings" / retriever / NEWEST / f"{kind}s.parquet")
+def read_vectors(retriever: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids and vectors of a retriever's movies or users; `kind` is movie or user."""
+    table = read_table(DATA / "embeddings" / retriever / TEST_SNAPSHOT / f"{kind}s.parquet")
     return table[f"{kind}_id"].to_numpy(), np.ascontiguousarray(table["embedding"].to_numpy())
 
 
-def found_share(found: np.ndarray, exact: np.ndarray) -> float:
-    """Mean share of each row of `exact` ids that its row of `found` has too."""
-    both = np.sort(np.concatenate([found, exact], axis=1), axis=1)
-    return float((both[:, 1:] == both[:, :-1]).sum() / exact.size)
+def mean_overlap(ids: np.ndarray, exact_ids: np.ndarray) -> float:
+    """Return the mean share of each row of `exact_ids` that the same row of `ids` contains."""
+    row_ids = np.sort(np.concatenate([ids, exact_ids], axis=1), axis=1)
+    return float((row_ids[:, 1:] == row_ids[:, :-1]).sum() / exact_ids.size)
 
 
 def main() -> None:
-    """Print the limit, and a row for each kind of index."""
+    """Print the speed of the matrix product alone, and a row for each kind of index."""
     parser = argparse.ArgumentParser(description="Speed and recall of every kind of index.")
     parser.add_argument("--retriever", default="history")
-    parser.add_argument("--users", type=int, default=20_000, help="the most to search for")
+    parser.add_argument("--users", type=int, default=20_000, help="maximum number of users")
     parser.add_argument("--top", type=int, default=200, help="movies per user")
-    chosen = parser.parse_args()
-    ids, movies = vectors(chosen.retriever, "movie")
-    liked = read_table(DATA / "popularity" / f"{NEWEST}.parquet", POPULARITY)
-    known = np.isin(ids, liked.filter(liked["likings"] > 0)["movie_id"].to_numpy())
-    ids, movies = ids[known], movies[known]
-    queries = vectors(chosen.retriever, "user")[1][: chosen.users]
-    work = 2 * len(queries) * movies.size / 1e9
-    _, seconds = timed(
-        lambda: [queries[n : n + 4096] @ movies.T for n in range(0, len(queries), 4096)]
+    options = parser.parse_args()
+    ids, movies = read_vectors(options.retriever, "movie")
+    path = DATA / "movies" / "popularity" / f"{TEST_SNAPSHOT}.parquet"
+    candidates = read_table(path, POPULARITY).filter(pl.col("positives") > 0)["movie_id"]
+    is_candidate = np.isin(ids, candidates.to_numpy())
+    ids, movies = ids[is_candidate], movies[is_candidate]
+    queries = read_vectors(options.retriever, "user")[1][: options.users]
+    gflop = 2 * len(queries) * movies.size / 1e9
+    starts = range(0, len(queries), PRODUCT_BATCH_USERS)
+    _, seconds = time_call(
+        lambda: [queries[n : n + PRODUCT_BATCH_USERS] @ movies.T for n in starts]
     )
-    print(
-        f"{len(queries):,} users, {len(ids):,} movies, {movies.shape[1]} numbers, top {chosen.top}."
-    )
-    print(f"NumPy's product alone: {work / seconds:.0f} GFLOP/s.\n")
-    print(header("index", ["build s", "search s", "users/s", "GFLOP/s", f"recall@{chosen.top}"]))
-    params, exact = load_params(Params, "faiss"), np.empty(0)
-    for kind, widths in KINDS.items():
-        for width in widths:
-            made = dataclasses.replace(params, kind=kind, probes=max(width, 1))
-            index, build = timed(build_index, ids, movies, made)
-            (_, found), search = timed(index.search, queries, min(chosen.top, len(ids)))
-            exact = found if kind == "flat" else exact
-            name = f"{kind}, probes {width}" if width else kind
-            speed = f"{work / search:.0f}" if kind == "flat" else ""
-            recall = found_share(found, exact)
-            users = len(queries) / search
-            print(
-                f"| {name} | {build:.1f} | {search:.1f} | {users:,.0f} | {speed} | {recall:.4f} |"
-            )
+    dimensions = movies.shape[1]
+    print(f"{len(queries):,} users, {len(ids):,} movies, {dimensions} dimensions.")
+    print(f"NumPy's product alone: {gflop / seconds:.0f} GFLOP/s.\n")
+    print(header("index", ["build s", "search s", "users/s", "GFLOP/s", f"recall@{options.top}"]))
+    params, exact_ids = load_params(Params, "faiss"), np.empty(0)
+    for kind, parameter, values in SEARCHES:
+        for value in values:
+            changes = {parameter: value} if parameter else {}
+            index_params = params.model_copy(update={"kind": kind, **changes})
+            index, build_seconds = time_call(build_index, ids, movies, index_params)
+            count = min(options.top, len(ids))
+            (_, result_ids), seconds = time_call(index.search, queries, count)
+            if kind == "flat":
+                exact_ids = result_ids
+            name = f"{kind}, {parameter} {value}" if parameter else kind
+            speed = f"{gflop / seconds:.0f}" if kind == "flat" else ""
+            recall = mean_overlap(result_ids, exact_ids)
+            cells = [f"{build_seconds:.1f}", f"{seconds:.1f}", f"{len(queries) / seconds:,.0f}"]
+            print(f"| {name} | {' | '.join(cells)} | {speed} | {recall:.4f} |")
 
 
 if __name__ == "__main__":

@@ -1,81 +1,87 @@
-"""Other libraries on exactly our split, beside our systems, in one table.
+"""Measure models of other libraries on this pipeline's split, beside its own systems.
 
     make peers
 
-Reads what `dvc repro` made: train and validation likings to fit on, and the test users. Every
-library recommends 200 unseen movies to each of them; `stages.evaluate`, the only reader of the
-test targets, measures the lists of all systems alike. ALS's settings are the best of 24 on
-ml-100k's validation targets, BPR's the best of 4 (the library's defaults); the others are those
-that are usual for data of this size. Nothing was tuned on the test.
+Reads a finished run in the working directory. Every model is fitted on all positives before the
+test targets, and recommends 200 unseen movies to each user. The functions of `stages.evaluate`
+measure their lists, as they do for the pipeline's systems. ALS has the best of 24 settings and BPR
+the best of 4 (the library's defaults) on the validation targets of ml-100k. The other models have
+common settings for data of this size. Nothing was tuned on the test targets.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from stages.common.tables import RECOMMENDATIONS, write_table
-from stages.ease import ease_weights
-from stages.folds import folds
-from stages.item_similarity import recommend_similar
-from stages.top_k import best_unseen, interactions, top_columns
+from benchmarks.tables import header
+from stages.common.files import read_json
+from stages.common.params import load_params
+from stages.common.tables import POPULARITY, RECOMMENDATIONS, TEST, read_table, write_table
+from stages.data.pairs import cumcount_and_size
+from stages.data.snapshots import TEST_SNAPSHOT, read_positives
+from stages.evaluate import Params, build_ranks
+from stages.evaluation.accuracy import MRR
+from stages.evaluation.metrics import COVERAGE, list_metrics, mean_metrics
+from stages.generators import ease
+from stages.models.top_k import interaction_matrix, take_unseen, top_columns
 
 COUNT = 200
-SHOWN = ["recall@1", "recall@10", "recall@20", "recall@50", "recall@200", "ndcg@10", "ndcg@20"]
-SHOWN += ["mrr", "coverage@10"]
-Lists = Callable[[], pl.DataFrame]
+MAX_EASE_MOVIES = 50_000
+DATA, OUT = Path("data"), Path("benchmarks") / "out"
+COLUMNS = [f"recall@{k}" for k in (1, 10, 20, 50, 200)]
+COLUMNS += ["ndcg@10", "ndcg@20", MRR, COVERAGE]
+FIT_SECONDS = "fit s"
 
 
-class Data:
-    """The likings known before the test targets, as each library wants them."""
+class Positives:
+    """All positives before the test targets, as a table and as a sparse matrix."""
 
-    def __init__(self, root: Path) -> None:
-        split = root / "split"
-        *_, newest = folds(split / "train.parquet", split / "val.parquet", root / "histories")
-        self.likings = newest[1].sort("user_id", "position")
-        self.users = self.likings["user_id"].unique().sort().to_numpy()
-        self.movies = self.likings["movie_id"].unique().sort().to_numpy()
-        self.matrix = interactions(self.likings, self.users, self.movies)
+    def __init__(self, histories: Path) -> None:
+        self.table = read_positives(histories, TEST_SNAPSHOT)
+        self.users = self.table["user_id"].unique().sort().to_numpy()
+        self.movies = self.table["movie_id"].unique().sort().to_numpy()
+        self.matrix = interaction_matrix(self.table, self.users, self.movies)
 
-    def from_scores(self, scores: np.ndarray) -> pl.DataFrame:
-        """RECOMMENDATIONS of the best unseen columns of [users, movies] scores."""
+    def best_unseen(self, scores: np.ndarray) -> pl.DataFrame:
+        """Return RECOMMENDATIONS of the best unseen movies by [users, movies] scores."""
         scores[self.matrix.nonzero()] = -np.inf
         columns, best = top_columns(scores, COUNT)
-        found = np.where(np.isfinite(best), self.movies[columns], -1)
-        return best_unseen(self.users, found, best, np.empty(0), COUNT)
+        ids = np.where(np.isfinite(best), self.movies[columns], -1)
+        return take_unseen(self.users, ids, best, np.empty(0), COUNT)
 
 
-def implicit_factors(data: Data, model: object) -> pl.DataFrame:
-    """Fit one of implicit's factor models and score every movie."""
-    model.fit(sp.csr_matrix(data.matrix), show_progress=False)
-    return data.from_scores(np.asarray(model.user_factors) @ np.asarray(model.item_factors).T)
+def implicit_factors(positives: Positives, model: Any) -> pl.DataFrame:
+    """Fit one of implicit's factor models, and score every movie."""
+    model.fit(sp.csr_matrix(positives.matrix), show_progress=False)
+    return positives.best_unseen(np.asarray(model.user_factors) @ np.asarray(model.item_factors).T)
 
 
-def implicit_knn(data: Data) -> pl.DataFrame:
-    """implicit's BM25 item-to-item model."""
+def implicit_knn(positives: Positives) -> pl.DataFrame:
+    """Fit implicit's BM25 item-to-item model."""
     from implicit.nearest_neighbours import BM25Recommender
 
     model = BM25Recommender(K=500)
-    model.fit(sp.csr_matrix(data.matrix), show_progress=False)
-    return data.from_scores((data.matrix @ model.similarity).toarray().astype(np.float32))
+    model.fit(sp.csr_matrix(positives.matrix), show_progress=False)
+    scores = (positives.matrix @ model.similarity).toarray().astype(np.float32)
+    return positives.best_unseen(scores)
 
 
-def ease(data: Data, regularisation: float) -> pl.DataFrame:
-    """The closed form, by our own few lines; RecTools' EASE gives the same weights."""
-    weights = ease_weights(data.matrix, regularisation)
-    return recommend_similar(weights, data.matrix, data.users, data.movies, COUNT)
+def ease_lists(positives: Positives, regularization: float) -> pl.DataFrame:
+    """Fit this pipeline's EASE on all movies; RecTools' EASE has the same weights."""
+    params = ease.Params(regularization=regularization, max_movies=MAX_EASE_MOVIES)
+    arrays = ease.fit(positives.table, params)
+    return ease.recommend(arrays, positives.users, positives.table, COUNT)
 
 
-def rectools_sasrec(data: Data, epochs: int, seed: int) -> pl.DataFrame:
-    """RecTools' SASRec, 64 dimensions, 2 blocks, 50 movies, full softmax."""
+def rectools_sasrec(positives: Positives, epochs: int, seed: int) -> pl.DataFrame:
+    """Fit RecTools' SASRec: 64 dimensions, 2 blocks, 50 movies, full softmax."""
     import pandas as pd
     from pytorch_lightning import Trainer, seed_everything
     from rectools import Columns
@@ -83,16 +89,17 @@ def rectools_sasrec(data: Data, epochs: int, seed: int) -> pl.DataFrame:
     from rectools.models import SASRecModel
 
     seed_everything(seed, verbose=False)
-    frame = pd.DataFrame(
+    position, _ = cumcount_and_size(positives.table["user_id"].to_numpy())
+    interactions = pd.DataFrame(
         {
-            Columns.User: data.likings["user_id"].to_numpy(),
-            Columns.Item: data.likings["movie_id"].to_numpy(),
+            Columns.User: positives.table["user_id"].to_numpy(),
+            Columns.Item: positives.table["movie_id"].to_numpy(),
             Columns.Weight: 1.0,
-            # The place in the user's order, as days: RecTools sorts by time.
-            Columns.Datetime: pd.to_datetime(data.likings["position"].to_numpy(), unit="D"),
+            # RecTools sorts by time: the position in the user's order, as days, has no ties.
+            Columns.Datetime: pd.to_datetime(position, unit="D"),
         }
     )
-    dataset = Dataset.construct(frame)
+    dataset = Dataset.construct(interactions)
 
     def trainer() -> Trainer:
         return Trainer(
@@ -118,59 +125,57 @@ def rectools_sasrec(data: Data, epochs: int, seed: int) -> pl.DataFrame:
         get_trainer_func=trainer,
     )
     model.fit(dataset)
-    made = model.recommend(data.users, dataset, k=COUNT, filter_viewed=True)
-    columns = {"user_id": Columns.User, "movie_id": Columns.Item}
-    columns |= {"score": Columns.Score, "rank": Columns.Rank}
-    table = pl.DataFrame({name: made[column].to_numpy() for name, column in columns.items()})
+    lists = model.recommend(positives.users, dataset, k=COUNT, filter_viewed=True)
+    names = {"user_id": Columns.User, "movie_id": Columns.Item}
+    names |= {"score": Columns.Score, "rank": Columns.Rank}
+    table = pl.DataFrame({ours: lists[theirs].to_numpy() for ours, theirs in names.items()})
     return table.cast(dict(RECOMMENDATIONS)).sort("user_id", "rank")
 
 
-def measure(name: str, table: pl.DataFrame, out: Path) -> dict[str, float]:
-    """The figures that `stages.evaluate` gives for a system's lists."""
-    lists, figures = out / f"{name}.parquet", out / f"{name}.json"
-    write_table(table, lists, RECOMMENDATIONS)
-    command = [sys.executable, "-m", "stages.evaluate", "--recommendations", str(lists)]
-    command += ["--targets", "data/split/test.parquet", "--genres", "data/movies/genres.parquet"]
-    command += ["--popularity", "data/popularity/test.parquet", "--metrics", str(figures)]
-    command += ["--slice-table", str(out / f"{name}.csv"), "--ranks", str(out / f"{name}.ranks")]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return json.loads(figures.read_text(encoding="utf-8"))
+def measure(lists: pl.DataFrame) -> dict[str, float]:
+    """Return the metrics of RECOMMENDATIONS on the test targets, as `stages.evaluate` does."""
+    targets = read_table(DATA / "split" / "test.parquet", TEST)
+    popularity = read_table(DATA / "movies" / "popularity" / "test.parquet", POPULARITY)
+    ranks = build_ranks(lists, targets, popularity)
+    means = mean_metrics(ranks, load_params(Params, "evaluate").cutoffs)
+    return means | list_metrics(lists, targets["user_id"], popularity)
 
 
 def main() -> None:
     """Fit, measure and print; `benchmarks/out` keeps the lists."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--als-factors", type=int, default=128)
-    parser.add_argument("--ease-regularisation", type=float, default=100.0)
+    parser.add_argument("--ease-regularization", type=float, default=100.0)
     parser.add_argument("--sasrec-epochs", type=int, default=70)
     parser.add_argument("--seed", type=int, default=42)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     warnings.filterwarnings("ignore")
     from implicit.als import AlternatingLeastSquares
     from implicit.bpr import BayesianPersonalizedRanking
 
-    data, out = Data(Path("data")), Path("benchmarks/out")
-    seeded = {"random_state": chosen.seed}
-    als = {"factors": chosen.als_factors, "regularization": 10, "alpha": 5, **seeded}
-    systems: dict[str, Lists] = {
-        "implicit BPR": lambda: implicit_factors(data, BayesianPersonalizedRanking(**seeded)),
-        "implicit item-kNN": lambda: implicit_knn(data),
-        "implicit ALS": lambda: implicit_factors(data, AlternatingLeastSquares(**als)),
-        "EASE": lambda: ease(data, chosen.ease_regularisation),
-        "RecTools SASRec": lambda: rectools_sasrec(data, chosen.sasrec_epochs, chosen.seed),
+    positives = Positives(DATA / "histories")
+    seed = {"random_state": options.seed}
+    bpr = BayesianPersonalizedRanking(**seed)
+    als = AlternatingLeastSquares(factors=options.als_factors, regularization=10, alpha=5, **seed)
+    models: dict[str, Callable[[], pl.DataFrame]] = {
+        "implicit BPR": lambda: implicit_factors(positives, bpr),
+        "implicit item-kNN": lambda: implicit_knn(positives),
+        "implicit ALS": lambda: implicit_factors(positives, als),
+        "EASE": lambda: ease_lists(positives, options.ease_regularization),
+        "RecTools SASRec": lambda: rectools_sasrec(positives, options.sasrec_epochs, options.seed),
     }
     rows = {}
-    for name, lists in systems.items():
-        started = time.perf_counter()
-        table = lists()
-        spent = time.perf_counter() - started
-        rows[name] = measure(name.replace(" ", "_"), table, out) | {"fit s": spent}
-    board = json.loads(Path("metrics/leaderboard.json").read_text(encoding="utf-8"))
-    print("| system | " + " | ".join(SHOWN) + " | fit s |")
-    print("| --- |" + " ---: |" * (len(SHOWN) + 1))
-    for name, row in {**rows, **{f"**{n}**": r for n, r in board.items()}}.items():
-        spent = f"{row['fit s']:.0f}" if "fit s" in row else ""
-        print(f"| {name} | " + " | ".join(f"{row[k]:.4f}" for k in SHOWN) + f" | {spent} |")
+    for name, fit_and_recommend in models.items():
+        start_time = time.perf_counter()
+        lists = fit_and_recommend()
+        seconds = time.perf_counter() - start_time
+        write_table(lists, OUT / f"{name.replace(' ', '_')}.parquet", RECOMMENDATIONS)
+        rows[name] = measure(lists) | {FIT_SECONDS: seconds}
+    board = read_json(Path("metrics") / "leaderboard.json")
+    print(header("system", [*COLUMNS, FIT_SECONDS]))
+    for name, row in {**rows, **{f"**{system}**": row for system, row in board.items()}}.items():
+        seconds = f"{row[FIT_SECONDS]:.0f}" if FIT_SECONDS in row else ""
+        print(f"| {name} | " + " | ".join(f"{row[k]:.4f}" for k in COLUMNS) + f" | {seconds} |")
 
 
 if __name__ == "__main__":

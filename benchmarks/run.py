@@ -1,13 +1,14 @@
-"""Seconds and peak memory of every stage on a data set, from one process per stage.
+"""Measure the seconds and the peak memory of every stage, each in a process of its own.
 
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run --stages 'clean|positives'
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run --memory 16
 
-The pipeline is cloned into `--work`, unless it is there already, and its stages run there in their
-order, without DVC around them: each as the command in dvc.yaml, with all its inputs in place. With
-`--memory` a stage may have so many GiB of address space (`ulimit -v`). `ratings/s` is of the whole
-data set. The table goes to `--work`/benchmark.csv too; a later call renews the rows of its stages.
+The repository is cloned into `--work`, unless that exists. There the stages run one after the
+other, without DVC: each is the command of dvc.yaml, and its inputs must exist. `--memory` limits
+the address space of a stage (`ulimit -v`). `ratings/s` is the number of all ratings of the data
+set, divided by the seconds. The table is also written to `--work`/benchmark.csv; a later call
+replaces the rows of its stages.
 """
 
 import argparse
@@ -31,60 +32,60 @@ GIB = 1 << 30
 
 
 class Cost(NamedTuple):
-    """Of one process."""
+    """The cost of a process."""
 
     seconds: float
-    gib: float  # the most that was in memory at once
+    gib: float  # largest resident memory
 
 
-def cost_of(command: list[str], folder: Path | str, most_gib: float | None = None) -> Cost:
-    """Run a command in `folder` and wait for it; it must succeed, within so much address space."""
+def measure(command: list[str], folder: Path | str, memory_gib: float | None = None) -> Cost:
+    """Run a command in `folder`, in at most `memory_gib` of address space; it must succeed."""
 
-    def limit() -> None:
-        if most_gib:
-            resource.setrlimit(resource.RLIMIT_AS, (int(most_gib * GIB),) * 2)
+    def limit_memory() -> None:
+        if memory_gib:
+            resource.setrlimit(resource.RLIMIT_AS, (int(memory_gib * GIB),) * 2)
 
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, preexec_fn=limit)
-    _, status, used = os.wait4(process.pid, 0)
+    start_time = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, preexec_fn=limit_memory)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: ended with {process.returncode}")
-    return Cost(time.perf_counter() - started, used.ru_maxrss * 1024 / GIB)
+    return Cost(time.perf_counter() - start_time, usage.ru_maxrss * 1024 / GIB)
 
 
-def commands(folder: Path) -> dict[str, tuple[str, str]]:
-    """The command and the folder of every stage by its name, in an order in which they can run."""
-    repo = Repo(folder)
-    return {s.name: (s.cmd, s.wdir) for s in nx.dfs_postorder_nodes(repo.index.graph) if s.cmd}
+def stage_commands(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return the command and the working directory of every stage, in an order of dependencies."""
+    stages = nx.dfs_postorder_nodes(Repo(folder).index.graph)
+    return {stage.name: (stage.cmd, stage.wdir) for stage in stages if stage.cmd}
 
 
 def prepare(source: Path, folder: Path) -> None:
-    """A clone of the repository whose data is that of `source`."""
+    """Clone the repository into `folder` if that is missing, and set its `data.source`."""
     if not folder.exists():
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
     set_params(folder, folder, data={"source": str(source.resolve())})
 
 
 def main() -> None:
-    """Parse the command line, run the stages, write and print the table."""
+    """Parse the command line, run the stages, and write and print the table."""
     parser = argparse.ArgumentParser(description="Seconds and memory of every stage.")
     parser.add_argument("--source", type=Path, required=True, help="a folder with raw files")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the clone")
     parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--memory", type=float, help="GiB of address space for each stage")
-    chosen = parser.parse_args()
-    prepare(chosen.source, chosen.work)
+    options = parser.parse_args()
+    prepare(options.source, options.work)
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    path, rows = chosen.work / "benchmark.csv", {}
+    path, rows = options.work / "benchmark.csv", {}
     if path.exists():
         rows = {row["stage"]: row for row in pl.read_csv(path).to_dicts()}
-    for name, (command, wdir) in commands(chosen.work).items():
-        if re.fullmatch(chosen.stages, name):
-            cost = cost_of(["sh", "-c", command], wdir, chosen.memory)
+    for name, (command, wdir) in stage_commands(options.work).items():
+        if re.fullmatch(options.stages, name):
+            cost = measure(["sh", "-c", command], wdir, options.memory)
             rows[name] = {"stage": name, **cost._asdict()}
             write_csv(pl.DataFrame(list(rows.values())), path)
-    ratings = read_json(chosen.work / "metrics" / "data.json")["ratings"]
+    ratings = read_json(options.work / "metrics" / "data.json")["ratings"]
     print(f"{ratings:,} ratings\n")
     print("| stage | seconds | GiB | ratings/s |\n| --- | ---: | ---: | ---: |")
     for name, row in rows.items():

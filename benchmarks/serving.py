@@ -1,13 +1,13 @@
-"""How long the bundle takes to load and to answer.
+"""Measure how long the bundle takes to load and to recommend.
 
     python -m benchmarks.serving
     python -m benchmarks.serving --bundle /elsewhere/bundle --users 200
 
-Known users are asked for one by one, then as new people who like what those users like, then all
-in one batch.
+It asks for single users, then for new people with the histories of these users, then for all users
+in batches.
 """
 
-import stages.one_thread  # noqa: F401
+import stages.serving.one_thread  # noqa: F401
 
 # isort: split
 import argparse
@@ -17,54 +17,57 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.recommend import BUNDLE
-from stages.serving.chain import NEW_USER, Chain
+from stages.serving.recommend import BUNDLE
+from stages.serving.recommender import NEW_USER, Recommender
 
 TOP = 10
 
 
-def milliseconds(calls: list[Callable[[], object]]) -> np.ndarray:
-    """[calls, 2] what each took: by the clock, and of all processors together."""
-    spent = []
+def measure(calls: list[Callable[[], object]]) -> np.ndarray:
+    """Return [calls, 2] milliseconds: wall-clock time, and CPU time of all cores together."""
+    times = []
     for call in calls:
-        started = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         call()
-        spent.append((time.perf_counter() - started[0], time.process_time() - started[1]))
-    return np.array(spent) * 1000
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return np.array(times) * 1000
 
 
-def line(name: str, spent: np.ndarray) -> str:
-    """One row of the table."""
-    clock, processors = spent.T
-    figures = (*np.percentile(clock, [50, 95, 99]), clock.max(), np.median(processors))
-    return f"| {name} | {len(spent)} | " + " | ".join(f"{f:.0f}" for f in figures) + " |"
+def table_row(name: str, milliseconds: np.ndarray) -> str:
+    """Return one row of the table, from the output of `measure`."""
+    wall, cpu = milliseconds.T
+    values = (*np.percentile(wall, [50, 95, 99]), wall.max(), np.median(cpu))
+    return f"| {name} | {len(wall)} | " + " | ".join(f"{value:.0f}" for value in values) + " |"
 
 
 def main() -> None:
-    """Print a table and the time of a batch."""
-    parser = argparse.ArgumentParser(description="Time the serving of a bundle.")
+    """Print a table for single users, and the time for all users."""
+    parser = argparse.ArgumentParser(description="Measure the serving of a bundle.")
     parser.add_argument("--bundle", type=Path, default=BUNDLE)
-    parser.add_argument("--users", type=int, default=200, help="how many to ask for (200)")
-    chosen = parser.parse_args()
-    started = time.perf_counter()
-    chain = Chain(chosen.bundle)
-    loading = time.perf_counter() - started
-    count = min(chosen.users, len(chain.users))
-    users = np.random.default_rng(0).choice(chain.users, count, replace=False)
-    likes = [chain.histories["history"][int(row)].to_list() for row in chain.rows_of(users)]
-    known = [lambda user=int(user): chain.for_person(user, [], TOP) for user in users]
-    new = [lambda liked=liked: chain.for_person(NEW_USER, liked, TOP) for liked in likes]
-    print(
-        f"Loaded in {loading:.1f} s: {len(chain.users)} users, {chain.catalogue.height} movies.\n"
-    )
-    print("| one person, ms | asked | p50 | p95 | p99 | most | processors p50 |")
+    parser.add_argument("--users", type=int, default=200, help="number of single users (200)")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    recommender = Recommender(arguments.bundle)
+    loading = time.perf_counter() - start
+    user_ids, movies = recommender.users, recommender.catalogue.height
+    count = min(arguments.users, len(user_ids))
+    users = np.random.default_rng(0).choice(user_ids, count, replace=False)
+    rows = recommender.history_rows(users)
+    histories = [recommender.histories["history"][int(row)].to_list() for row in rows]
+    print(f"Loaded in {loading:.1f} s: {len(user_ids)} users, {movies} movies.\n")
+    print("| one person, ms | calls | p50 | p95 | p99 | max | CPU p50 |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    print(line("known user", milliseconds(known)))
-    print(line("new person", milliseconds(new)))
-    started = time.perf_counter()
-    rows = sum(batch.height for batch in chain.for_users(chain.users, TOP))
-    spent = time.perf_counter() - started
-    print(f"\n{rows} recommendations for all {len(chain.users)} users in {spent:.1f} s.")
+    calls = [lambda user=int(user): recommender.for_person(user, [], TOP) for user in users]
+    print(table_row("user of the data", measure(calls)))
+    calls = [
+        lambda history=history: recommender.for_person(NEW_USER, history, TOP)
+        for history in histories
+    ]
+    print(table_row("new person", measure(calls)))
+    start = time.perf_counter()
+    total = sum(batch.height for batch in recommender.for_users(user_ids, TOP))
+    seconds = time.perf_counter() - start
+    print(f"\n{total} recommendations for all {len(user_ids)} users in {seconds:.1f} s.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Stages of dvc.yaml as single processes in a folder of their own, for trials of them.
+"""Run single stages of dvc.yaml as processes, in a folder of their own.
 
-A run's folder is one with params.yaml and data/; `draw_run` makes a small one of raw files, with
-vectors drawn at random in the place of a trained retriever's.
+The folder of a run has params.yaml and data/. `draw_run` creates a small one from raw files; it
+draws the vectors of one retriever at random instead of training it.
 """
 
 import os
@@ -20,26 +20,32 @@ from dvc.repo import Repo
 from benchmarks.nodes import kill_tree
 from stages.common.files import write_arrays
 from stages.common.params import YAML
-from stages.folds import FOLDS
+from stages.data.snapshots import SNAPSHOTS
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ("positives", "time_split", "histories", "dislikes", "popularity")
+DATA = (
+    "positives",
+    "time_split",
+    "histories",
+    "low_ratings",
+    "movie_popularity",
+    "fit_generator@popularity",
+)
 DRAWN_LISTS = ("candidates@history", "fusion", "ranker_data@hit")
-# What a drawn run computes first: up to the retriever whose vectors it draws, and from there on.
-BEFORE = ("clean", *DATA, "genre_features", "item_knn", "ease")
-AFTER = ("embeddings@history", "faiss_index@history", *DRAWN_LISTS, "train_ranker@hit")
+# The stages of a drawn run before and after the random vectors.
+BEFORE_VECTORS = ("clean", *DATA, "genre_features", "fit_generator@item_knn", "fit_generator@ease")
+AFTER_VECTORS = ("embeddings@history", "faiss_index@history", *DRAWN_LISTS, "train_ranker@hit")
 SMALL = {
     "candidates": {"count": 50},
-    "item_knn": {"max_movies": 1000},
-    "ease": {"max_movies": 1000},
-    "fusion": {"generators": ["popularity", "item_knn", "history"]},
+    "generators": {"item_knn": {"max_movies": 1000}, "ease": {"max_movies": 1000}},
+    "fusion": {"exclude": ["ease", "id", "genre", "hard_negative"]},
     "retrievers": {"id": {"epochs": 4}},
-    "lightgbm": {"max_trees": 300, "bags": 1, "folds": 2},
+    "lightgbm": {"num_boost_round": 300, "ensemble_size": 1, "nfold": 2},
 }
 
 
 class Step(NamedTuple):
-    """A stage as dvc.yaml has it; outputs are files and folders below the run's folder."""
+    """A stage of dvc.yaml; inputs and outputs are files and folders below the run's folder."""
 
     name: str
     command: str
@@ -48,27 +54,35 @@ class Step(NamedTuple):
 
 
 def steps(root: Path) -> list[Step]:
-    """All stages of the repository's dvc.yaml."""
+    """Return all stages of the repository's dvc.yaml."""
     with Repo(str(root)) as repo:
 
-        def inside(things: list) -> list[str]:
-            paths = [Path(thing.fs_path) for thing in things if thing.fs_path]
+        def relative_paths(entries: list) -> list[str]:
+            paths = [Path(entry.fs_path) for entry in entries if entry.fs_path]
             return [str(path.relative_to(root)) for path in paths]
 
         return [
-            Step(s.addressing.removeprefix("dvc.yaml:"), s.cmd, inside(s.deps), inside(s.outs))
+            Step(
+                s.addressing.removeprefix("dvc.yaml:"),
+                s.cmd,
+                relative_paths(s.deps),
+                relative_paths(s.outs),
+            )
             for s in repo.index.stages
             if s.cmd
         ]
 
 
-def chosen_steps(patterns: tuple[str, ...], every: list[Step]) -> list[Step]:
-    """Those whose names match, in the order of the patterns."""
-    return [s for p in patterns for s in every if re.fullmatch(p, s.name)]
+def chosen_steps(patterns: tuple[str, ...], all_steps: list[Step]) -> list[Step]:
+    """Return the steps whose names match a pattern, in the order of the patterns."""
+    return [s for p in patterns for s in all_steps if re.fullmatch(p, s.name)]
 
 
 def start(step: Step, folder: Path) -> subprocess.Popen:
-    """Run the stage's command in `folder`, with this repository's code; its words go to a file."""
+    """Start the stage's command in `folder`, with this repository's code and a log file."""
+    for output in step.outputs:
+        if (folder / output).is_symlink():
+            (folder / output).unlink()
     command = [sys.executable, *shlex.split(step.command)[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (folder / f"{step.name}.log").open("w") as log:
@@ -77,25 +91,25 @@ def start(step: Step, folder: Path) -> subprocess.Popen:
         )
 
 
-def finish(process: subprocess.Popen, name: str, started: float, most: float) -> float:
-    """Seconds until the process had ended well; it is killed after the `most`."""
+def finish(process: subprocess.Popen, name: str, start_time: float, limit: float) -> float:
+    """Wait for the process to succeed, and return its seconds; after `limit` it is killed."""
     try:
-        process.wait(most)
+        process.wait(limit)
     except subprocess.TimeoutExpired:
         kill_tree(process)
-        raise SystemExit(f"{name}: not done after {most:.0f} s") from None
+        raise SystemExit(f"{name}: not done after {limit:.0f} s") from None
     if process.returncode:
         raise SystemExit(f"{name}: ended with {process.returncode}; see {name}.log")
-    return time.monotonic() - started
+    return time.monotonic() - start_time
 
 
-def run(step: Step, folder: Path, most: float) -> float:
-    """Seconds of a stage in `folder`, with what `engine` says there."""
-    return finish(start(step, folder), step.name, time.monotonic(), most)
+def run(step: Step, folder: Path, limit: float) -> float:
+    """Run a stage in `folder`, with the backend of its params.yaml; return its seconds."""
+    return finish(start(step, folder), step.name, time.monotonic(), limit)
 
 
 def set_params(folder: Path, source: Path, **changes: Any) -> None:
-    """Write `source`'s params into `folder`, with other values of these keys, at any depth."""
+    """Write the params of `source` into `folder`, with `changes` of keys at any depth."""
     yaml = YAML()
     params = yaml.load(source / "params.yaml")
     _change(params, changes)
@@ -110,35 +124,51 @@ def _change(block: dict[str, Any], changes: dict[str, Any]) -> None:
             block[key] = value
 
 
-def link_inputs(folder: Path, source: Path, wanted: list[Step]) -> None:
-    """Links in `folder` to all that the stages read and none of them writes."""
-    made = [output for step in wanted for output in step.outputs]
-    for name in {name for step in wanted for name in step.inputs if name.startswith("data/")}:
-        if any(name == m or name.startswith(f"{m}/") or m.startswith(f"{name}/") for m in made):
-            continue
+def link_inputs(folder: Path, source: Path, selection: list[Step]) -> None:
+    """Create links in `folder` to the inputs of the steps that no earlier step writes.
+
+    A later step may write what is linked: `start` removes links at its outputs.
+    """
+    outputs = {output for step in selection for output in step.outputs}
+    written: set[str] = set()
+    for step in selection:
+        for name in step.inputs:
+            if name.startswith("data/"):
+                _link(name, folder, source, written, outputs)
+        written.update(step.outputs)
+
+
+def _link(name: str, folder: Path, source: Path, written: set[str], outputs: set[str]) -> None:
+    """Link an input that is not `written`; if `outputs` are inside of it, link its entries."""
+    if any(name == output or name.startswith(f"{output}/") for output in written):
+        return
+    if any(output.startswith(f"{name}/") for output in outputs):
+        for path in sorted((source / name).iterdir()):
+            _link(f"{name}/{path.name}", folder, source, written, outputs)
+    elif not (folder / name).exists():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).exists():
-            (folder / name).symlink_to((source / name).resolve())
+        (folder / name).symlink_to((source / name).resolve())
 
 
-def draw_run(raw: Path, folder: Path, every: list[Step], most: float) -> Path:
-    """A run's folder made of raw files, with one retriever that has learnt nothing."""
+def draw_run(raw: Path, folder: Path, all_steps: list[Step], limit: float) -> Path:
+    """Create the folder of a run from raw files, with one retriever that has learned nothing."""
     folder.mkdir(parents=True)
-    set_params(folder, ROOT, engine="local", **SMALL)
+    set_params(folder, ROOT, backend="local", **SMALL)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw.resolve())
-    for step in chosen_steps(BEFORE, every):
-        print(f"drawn run, {step.name}: {run(step, folder, most):.1f} s", flush=True)
+    for step in chosen_steps(BEFORE_VECTORS, all_steps):
+        print(f"drawn run, {step.name}: {run(step, folder, limit):.1f} s", flush=True)
     rng = np.random.default_rng(1)
-    for fold in FOLDS:
-        users = pl.read_parquet(folder / "data" / "histories" / f"{fold}.parquet")["user_id"]
+    for snapshot in SNAPSHOTS:
+        users = pl.read_parquet(folder / "data" / "histories" / f"{snapshot}.parquet")["user_id"]
         movies = pl.read_parquet(folder / "data" / "movies" / "catalogue.parquet")["movie_id"]
         arrays = {f"{k}_ids": ids.to_numpy() for k, ids in (("user", users), ("movie", movies))}
         for kind in ("user", "movie"):
             shape = len(arrays[f"{kind}_ids"]), 64
             arrays[kind] = rng.normal(size=shape).astype(np.float32)
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
-        write_arrays(arrays, folder / "data" / "models" / "history" / f"{fold}.npz")
-    for step in chosen_steps(AFTER, every):
-        run(step, folder, most)
+        model = folder / "data" / "models" / "retrievers" / "history"
+        write_arrays(arrays, model / f"{snapshot}.npz")
+    for step in chosen_steps(AFTER_VECTORS, all_steps):
+        run(step, folder, limit)
     return folder

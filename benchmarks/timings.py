@@ -1,11 +1,11 @@
-"""Seconds of every stage, from what a full run printed, for the report.
+"""Read the seconds of every stage from the output of a full run, for the report.
 
     dvc repro --force > run.log 2>&1
     python -m benchmarks.timings run.log
     dvc repro
 
-A stage may not write times: equal inputs must give equal outputs. So they are taken from the log,
-and kept in Git for one run on one machine.
+A stage must not write times, because equal inputs must give equal outputs. Git keeps the times of
+one run on one machine.
 """
 
 import argparse
@@ -18,22 +18,24 @@ import polars as pl
 from stages.common.files import write_csv
 
 TABLE = Path("benchmarks") / "timings.csv"
-RUNNING = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
+STAGE = re.compile(r"^Running stage '([^']+)'", re.MULTILINE)
 SECONDS = re.compile(r"^\w[\w@]*: .*, (\d+\.\d) s$", re.MULTILINE)
 
 
 def stage_seconds(log: str) -> pl.DataFrame:
-    """stage and seconds, in the order of the run; stages that did not end are left out."""
-    _, *parts = RUNNING.split(log)
-    ended = [(name, SECONDS.findall(text)) for name, text in zip(parts[::2], parts[1::2])]
-    rows = [(name, float(seconds[-1])) for name, seconds in ended if seconds]
+    """Return stage and seconds, in the order of the run, without the stages that did not end."""
+    _, *parts = STAGE.split(log)
+    rows = []
+    for name, text in zip(parts[::2], parts[1::2]):
+        if seconds := SECONDS.findall(text):
+            rows.append((name, float(seconds[-1])))
     return pl.DataFrame(rows, schema={"stage": pl.String, "seconds": pl.Float64}, orient="row")
 
 
 def main() -> None:
-    """Read the log, write the table, print its longest rows."""
+    """Read the log, write the table, and print its longest rows."""
     parser = argparse.ArgumentParser(description="Seconds of every stage of a run.")
-    parser.add_argument("log", type=Path, help="what `dvc repro --force` printed")
+    parser.add_argument("log", type=Path, help="the output of `dvc repro --force`")
     table = stage_seconds(parser.parse_args().log.read_text(encoding="utf-8"))
     write_csv(table, TABLE)
     for stage, seconds in table.sort("seconds", descending=True).head(10).iter_rows():

@@ -1,4 +1,4 @@
-"""Stage: search the index for each user's best unseen movies, for each fold."""
+"""Stage: search a retriever's index for each user's best unseen movies, for every snapshot."""
 
 from pathlib import Path
 
@@ -9,53 +9,65 @@ import polars as pl
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-from stages.engine import over
-from stages.folds import FOLDS, folds
-from stages.top_k import CandidateParams, UserBatch, best_unseen, in_order, user_batches
+from stages.data.snapshots import SNAPSHOTS, known_positives, read_positives
+from stages.models.top_k import (
+    CandidateParams,
+    UserBatch,
+    batch_users_by_seen,
+    concat_user_lists,
+    take_unseen,
+)
+from stages.parallel.executor import parallel_map
 
 
 def search_unseen(
-    index: faiss.Index, users: np.ndarray, queries: np.ndarray, likings: pl.DataFrame, count: int
+    index: faiss.Index,
+    users: np.ndarray,
+    queries: np.ndarray,
+    positives: pl.DataFrame,
+    count: int,
 ) -> pl.DataFrame:
-    """RECOMMENDATIONS of `count` unseen movies for each user.
+    """Return `count` unseen movies for each user as RECOMMENDATIONS.
 
-    Each batch asks for as many more movies as its busiest user has seen, then drops the seen.
+    A batch searches as many more movies as its busiest user has seen, then drops the seen ones.
 
     Args:
-        index: Answers with movie ids.
+        index: From the stage `faiss_index`; it returns movie ids.
         users: [users] ids, ascending.
         queries: [users, d] float32 vectors.
-        likings: What users have seen.
+        positives: user_id and movie_id of what users have seen.
         count: Movies per user.
     """
-    batches = user_batches(users, likings)
+    batches = batch_users_by_seen(users, positives)
 
-    def part(batch: UserBatch) -> pl.DataFrame:
+    def batch_lists(batch: UserBatch) -> pl.DataFrame:
         if len(batches) > 1:
-            faiss.omp_set_num_threads(1)  # of this thread; the others search too
-        k = min(count + batch.longest, index.ntotal)
-        scores, movies = index.search(np.ascontiguousarray(queries[batch.places]), k)
+            faiss.omp_set_num_threads(1)  # for this thread; each batch has a thread
+        k = min(count + batch.max_seen, index.ntotal)
+        scores, movies = index.search(np.ascontiguousarray(queries[batch.positions]), k)
         if index.metric_type == faiss.METRIC_L2:
             scores = -scores  # a distance: smaller is better
-        return best_unseen(users[batch.places], movies, scores, batch.seen, count)
+        return take_unseen(users[batch.positions], movies, scores, batch.seen, count)
 
-    return in_order(list(over(part, batches, "batches of users")))
+    return concat_user_lists(list(parallel_map(batch_lists, batches, "batches of users")))
 
 
-def main(
-    index: Path, embeddings: Path, train: Path, val: Path, histories: Path, recommendations: Path
-) -> str:
-    """Write RECOMMENDATIONS for each fold."""
+def main(index: Path, embeddings: Path, histories: Path, candidates: Path) -> str:
+    """Write RECOMMENDATIONS of every snapshot."""
     count = load_params(CandidateParams, "candidates").count
-    rows = 0
-    for fold, likings, _ in folds(train, val, histories):
-        users = read_table(embeddings / fold / "users.parquet").sort("user_id")
-        searched = faiss.read_index(str(index / f"{fold}.faiss"))
-        queries = users["embedding"].to_numpy()
-        lists = search_unseen(searched, users["user_id"].to_numpy(), queries, likings, count)
-        write_table(lists, recommendations / f"{fold}.parquet", RECOMMENDATIONS)
+    positives, rows = read_positives(histories), 0
+    for snapshot in SNAPSHOTS:
+        users = read_table(embeddings / snapshot / "users.parquet").sort("user_id")
+        lists = search_unseen(
+            faiss.read_index(str(index / f"{snapshot}.faiss")),
+            users["user_id"].to_numpy(),
+            users["embedding"].to_numpy(),
+            known_positives(positives, snapshot),
+            count,
+        )
+        write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
         rows += lists.height
-    return f"{users.height:,} users -> {rows:,} candidates of {len(FOLDS)} folds"
+    return f"{users.height:,} users -> {rows:,} candidates of {len(SNAPSHOTS)} snapshots"
 
 
 if __name__ == "__main__":

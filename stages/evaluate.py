@@ -1,15 +1,26 @@
-"""Stage: measure one system's test recommendations. The only reader of the test targets."""
+"""Stage: measure every system's recommendations on the test targets.
 
-import dataclasses
+No other stage reads the test targets (tests/pipeline/test_dvc_yaml.py).
+"""
+
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import polars as pl
+from pydantic import Field
 
 from stages.common.files import write_csv, write_json
-from stages.common.params import Range, load_params
+from stages.common.params import Section, load_params
 from stages.common.stage import StageError, run_stage
+from stages.common.systems import (
+    FUSION,
+    block_names,
+    generator_names,
+    ranker_system,
+    refuse_leftovers,
+    system_list_paths,
+    system_names,
+)
 from stages.common.tables import (
     POPULARITY,
     RANKS,
@@ -18,105 +29,128 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.metrics import COMPARED, target_ranks, user_metrics
+from stages.evaluation.metrics import (
+    AT_K,
+    leaderboard_columns,
+    list_metrics,
+    mean_metrics,
+    target_ranks,
+)
 
-LIST_LENGTH = 10  # of the lists whose coverage is measured
-# (name of the slice's dimension, upper bounds of its groups)
-ACTIVITY, POPULAR = ("history_length", [10, 50, 200]), ("likings", [0, 10, 100, 1000])
+# Upper bounds of the ranges of two kinds of slices; the last range is open.
+HISTORY_LENGTH_BOUNDS = [10, 50, 200]
+POSITIVES_BOUNDS = [0, 10, 100, 1000]
 
 
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """`cutoffs`: the values of k."""
+class Params(Section):
+    """Cutoffs of the metrics."""
 
-    cutoffs: list[Annotated[int, Range(1, 10_000)]]
+    cutoffs: list[Annotated[int, Field(ge=1, le=10_000)]]
+    """The values of k at which the metrics of the top k are computed."""
 
 
-def rank_targets(
+def build_ranks(
     recommendations: pl.DataFrame, targets: pl.DataFrame, popularity: pl.DataFrame
 ) -> pl.DataFrame:
-    """RANKS of all TEST rows, whether or not the system recommended anything to the user."""
+    """Return RANKS with a row for every target, also of users without recommendations.
+
+    Args:
+        recommendations: RECOMMENDATIONS of one system.
+        targets: TEST.
+        popularity: POPULARITY of the snapshot `test`.
+    """
     table = targets.with_columns(target_ranks(recommendations, targets))
     table = table.join(
-        popularity.select("movie_id", "likings"), on="movie_id", how="left", maintain_order="left"
+        popularity.select("movie_id", "positives"),
+        on="movie_id",
+        how="left",
+        maintain_order="left",
     )
-    return table.with_columns(pl.col("likings").fill_null(0))
+    return table.with_columns(pl.col("positives").fill_null(0))
 
 
-def means(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:
-    """Metrics averaged over the users of RANKS; `ceiling` is recall of the whole list."""
-    table = user_metrics(ranks, cutoffs)
-    found = ranks.group_by("user_id").agg(found=(pl.col("rank") > 0).mean())
-    names = [f"{m}@{k}" for m in ("recall", "ndcg", "hit_rate", "precision") for k in cutoffs]
-    averages = table.select(pl.col(*names, "mrr").mean()).row(0, named=True)
-    return {"users": table.height, **averages, "ceiling": found["found"].mean()}
+def range_label(column: str, bounds: list[int]) -> pl.Expr:
+    """Return the label of the range that each value of `column` is in.
 
-
-def coverage(recommendations: pl.DataFrame, users: pl.Series, movies: int) -> float:
-    """Share of the `movies` candidates that stand in the first places of at least one list."""
-    top = recommendations.filter(
-        pl.col("rank") <= LIST_LENGTH, pl.col("user_id").is_in(users.implode())
-    )
-    return top["movie_id"].n_unique() / movies
-
-
-def bounds(name: str, edges: list[int]) -> pl.Expr:
-    """A label such as `11-50` for each value of the column `name`."""
-    low = [0, *(edge + 1 for edge in edges)]
-    label = pl.lit(f"{low[-1]}+")
-    for start, end in reversed(list(zip(low, edges, strict=False))):
+    For example, the upper bounds [0, 10, 50] make the labels `0`, `1-10`, `11-50` and `51+`.
+    """
+    starts = [0, *(bound + 1 for bound in bounds)]
+    label = pl.lit(f"{starts[-1]}+")
+    for start, end in reversed(list(zip(starts, bounds, strict=False))):
         text = str(end) if start == end else f"{start}-{end}"
-        label = pl.when(pl.col(name) <= end).then(pl.lit(text)).otherwise(label)
+        label = pl.when(pl.col(column) <= end).then(pl.lit(text)).otherwise(label)
     return label
 
 
-def slices(ranks: pl.DataFrame, genres: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
-    """Metrics by tied or untied target, by activity, by the target's likings and its genres.
+def slice_metrics(ranks: pl.DataFrame, genres: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
+    """Measure groups of targets apart.
+
+    The slices: `target` (tied or untied), `activity` (the user's number of positives),
+    `target_positives` (the movie's number of positives) and `genre` (one group per genre; a movie
+    with several genres is in several groups).
+
+    Args:
+        ranks: RANKS of one system.
+        genres: movie_id, and a 0/1 column `genre_<name>` per genre.
+        cutoffs: The values of k.
 
     Returns:
-        slice, value, users, then recall@k and ndcg@k of every cut-off.
+        slice, value, users, then recall@k and ndcg@k at every cutoff.
     """
     flags = genres.unpivot(index="movie_id", variable_name="genre").filter(pl.col("value") == 1)
     by_genre = ranks.join(flags.drop("value"), on="movie_id", maintain_order="left")
-    labelled = [
+    slices = [
         ("target", ranks, pl.when("tied").then(pl.lit("tied")).otherwise(pl.lit("untied"))),
-        ("activity", ranks, bounds(*ACTIVITY)),
-        ("target_likings", ranks, bounds(*POPULAR)),
+        ("activity", ranks, range_label("history_length", HISTORY_LENGTH_BOUNDS)),
+        ("target_positives", ranks, range_label("positives", POSITIVES_BOUNDS)),
         ("genre", by_genre, pl.col("genre").str.strip_prefix("genre_")),
     ]
+    metrics = ["users", *(f"{name}@{k}" for name in ("recall", "ndcg") for k in cutoffs)]
     rows = []
-    for name, table, label in labelled:
-        for (value,), part in table.group_by(label.alias("value")):
-            figures = means(part, cutoffs)
-            kept = {k: v for k, v in figures.items() if k.startswith(("users", "recall", "ndcg"))}
-            rows.append({"slice": name, "value": value, **kept})
+    for name, table, label in slices:
+        for (value,), group in table.group_by(label.alias("value")):
+            means = mean_metrics(group, cutoffs)
+            rows.append({"slice": name, "value": value} | {k: means[k] for k in metrics})
     return pl.DataFrame(rows).sort("slice", "value")
 
 
-def main(
-    recommendations: Path,
-    targets: Path,
-    popularity: Path,
-    genres: Path,
-    metrics: Path,
-    slice_table: Path,
-    ranks: Path,
-) -> str:
-    """Write the figures, the slices, and the rank of every target."""
-    cutoffs = load_params(Params, "evaluate").cutoffs
+def check_cutoffs(cutoffs: list[int]) -> None:
+    """Raise a StageError if a column of the leaderboard needs a cutoff that is missing."""
     if not cutoffs:
         raise StageError("evaluate.cutoffs: is empty; write at least one k")
-    lists, wanted = read_table(recommendations, RECOMMENDATIONS), read_table(targets, TEST)
-    counts = read_table(popularity, POPULARITY)
-    table = rank_targets(lists, wanted, counts)
-    figures = means(table, cutoffs)
-    candidates = int(np.count_nonzero(counts["likings"]))
-    figures[f"coverage@{LIST_LENGTH}"] = coverage(lists, wanted["user_id"], candidates)
-    write_json(figures, metrics)
-    write_csv(slices(table, read_table(genres), cutoffs), slice_table)
-    write_table(table, ranks, RANKS)
-    shown = "".join(f", {name} {figures[name]:.4f}" for name in COMPARED if name in figures)
-    return f"{lists.height:,} recommendations, {figures['users']:,} users{shown}"
+    for column in leaderboard_columns():
+        name, _, k = column.partition("@")
+        if name in AT_K and int(k) not in cutoffs:
+            raise StageError(f"evaluate.cutoffs: lacks the k of {column}; add {k}")
+
+
+def main(
+    *,
+    candidates: Path,
+    recommendations: Path,
+    targets: Path,
+    movies: Path,
+    metrics: Path,
+    slices: Path,
+    ranks: Path,
+) -> str:
+    """Write each system's metrics, its metrics by slice, and its rank of every target."""
+    cutoffs = load_params(Params, "evaluate").cutoffs
+    check_cutoffs(cutoffs)
+    systems = system_names()
+    refuse_leftovers(candidates, generator_names())
+    refuse_leftovers(recommendations, [FUSION, *map(ranker_system, block_names("rankers"))])
+    paths = system_list_paths(systems, candidates, recommendations)
+    test, genres = read_table(targets, TEST), read_table(movies / "genres.parquet")
+    popularity = read_table(movies / "popularity" / "test.parquet", POPULARITY)
+    for system, path in paths.items():
+        lists = read_table(path, RECOMMENDATIONS)
+        table = build_ranks(lists, test, popularity)
+        means = mean_metrics(table, cutoffs) | list_metrics(lists, test["user_id"], popularity)
+        write_json(means, metrics / f"{system}.json")
+        write_csv(slice_metrics(table, genres, cutoffs), slices / f"{system}.csv")
+        write_table(table, ranks / f"{system}.parquet", RANKS)
+    return f"{len(systems)} systems, {test['user_id'].n_unique():,} users"
 
 
 if __name__ == "__main__":

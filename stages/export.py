@@ -1,93 +1,89 @@
 """Stage: gather what serving needs, and nothing else, into one folder."""
 
+import dataclasses
 from pathlib import Path
 
-from stages.boosters import booster_texts
 from stages.common.files import read_arrays
-from stages.common.params import read_value
-from stages.common.stage import StageError, run_stage, whole_file
-from stages.common.tables import (
-    CATALOGUE,
-    DISLIKES,
-    HISTORIES,
-    POPULARITY,
-    TRAIN,
-    VALIDATION,
-    read_table,
-)
-from stages.folds import NEWEST, known_likings
-from stages.serving.bundle import ITEM_MODELS, Bundle, Settings, read_index, write_bundle
-
-POPULAR = "popularity"
+from stages.common.params import load_params, read_value
+from stages.common.stage import StageError, atomic_write, run_stage
+from stages.common.systems import block_names, generator_names, without
+from stages.common.tables import CATALOGUE, HISTORIES, LOW_RATINGS, POPULARITY, read_table
+from stages.data.snapshots import TEST_SNAPSHOT, read_positives
+from stages.models.boosters import read_booster_texts
+from stages.ranking.inputs import RankerParams
+from stages.serving.bundle import Bundle, Settings, read_index, write_bundle
 
 
-def generators_of(ranker: str) -> list[str]:
-    """The systems whose lists the ranker orders: all merged ones, or a single one."""
-    merged = read_value("fusion.generators", list[str])
-    kind, _, name = read_value(f"rankers.{ranker}.candidates", str).partition("/")
-    if kind == "pools":
-        return merged
-    if name not in merged:
-        raise StageError(f"export.ranker: {ranker!r} orders {name!r}, no generator; use another")
-    return [name]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Inputs of the bundle: outputs of other stages."""
+
+    ids: Path
+    movies: Path
+    histories: Path
+    low_ratings: Path
+    models: Path
+    index: Path
+    ranker: Path
+
+
+def ranker_generators(ranker: RankerParams, name: str) -> list[str]:
+    """Return the generators whose lists the ranker `name` orders: all merged ones, or one."""
+    if ranker.candidates == "merged":
+        exclude = read_value("fusion.exclude", list[str])
+        return without(generator_names(), exclude, "fusion.exclude")
+    generator = ranker.candidates.removeprefix("candidates/")
+    if generator not in generator_names():
+        key = f"rankers.{name}.candidates"
+        raise StageError(f"{key}: is {ranker.candidates!r}; use merged or candidates/<generator>")
+    return [generator]
 
 
 def read_settings() -> Settings:
-    """The part of params.yaml that serving needs."""
+    """Return the part of params.yaml that serving needs."""
     name = read_value("export.ranker", str)
+    ranker = load_params(RankerParams, f"rankers.{name}")
     return Settings(
         ranker=name,
-        generators=generators_of(name),
+        generators=ranker_generators(ranker, name),
         candidates=read_value("candidates.count", int),
         max_candidates=read_value("fusion.max_candidates", int),
         fusion_k=read_value("fusion.k", float),
-        vectors=read_value(f"rankers.{name}.vectors", str),
-        groups=read_value(f"rankers.{name}.features", list[str]),
+        retriever=ranker.retriever,
+        feature_groups=ranker.feature_groups,
         max_length=read_value("histories.max_length", int),
-        threads=read_value("lightgbm.threads", int),
+        num_threads=read_value("lightgbm.num_threads", int),
     )
 
 
-def main(
-    ids: Path,
-    catalogue: Path,
-    genres: Path,
-    popularity: Path,
-    train: Path,
-    val: Path,
-    histories: Path,
-    dislikes: Path,
-    models: Path,
-    index: Path,
-    ranker: Path,
-    bundle: Path,
-) -> str:
-    """Write the bundle of the models that know everything before the test targets."""
-    settings = read_settings()
-    likings = known_likings(read_table(train, TRAIN), read_table(val, VALIDATION))[NEWEST]
-    towers = [n for n in settings.generators if n not in (*ITEM_MODELS, POPULAR)]
-    systems = sorted({*ITEM_MODELS, *towers, settings.vectors})
-    made = Bundle(
-        settings,
-        {
-            "user_ids": read_table(ids / "users.parquet"),
-            "movie_ids": read_table(ids / "movies.parquet"),
-            "catalogue": read_table(catalogue, CATALOGUE),
-            "genres": read_table(genres),
-            "popularity": read_table(popularity, POPULARITY),
-            "likings": likings.sort("user_id", "position"),
-            "histories": read_table(histories, HISTORIES),
-            "dislikes": read_table(dislikes, DISLIKES),
+def main(sources: Sources, bundle: Path) -> str:
+    """Write the bundle of the test snapshot's models, which know all but the test targets."""
+    settings, movies = read_settings(), sources.movies
+    test, retrievers = TEST_SNAPSHOT, block_names("retrievers")
+    towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
+    folders = {name: sources.models / "generators" / name for name in block_names("generators")}
+    folders |= {name: sources.models / "retrievers" / name for name in towers}
+    content = Bundle(
+        settings=settings,
+        tables={
+            "user_ids": read_table(sources.ids / "users.parquet"),
+            "movie_ids": read_table(sources.ids / "movies.parquet"),
+            "catalogue": read_table(movies / "catalogue.parquet", CATALOGUE),
+            "genres": read_table(movies / "genres.parquet"),
+            "popularity": read_table(movies / "popularity" / f"{test}.parquet", POPULARITY),
+            "positives": read_positives(sources.histories, test),
+            "histories": read_table(sources.histories / f"{test}.parquet", HISTORIES),
+            "low_ratings": read_table(sources.low_ratings / f"{test}.parquet", LOW_RATINGS),
         },
-        {name: read_arrays(models / name / f"{NEWEST}.npz") for name in systems},
-        {name: read_index(index / name / f"{NEWEST}.faiss") for name in towers},
-        booster_texts(ranker),
+        arrays={name: read_arrays(folder / f"{test}.npz") for name, folder in folders.items()},
+        indexes={name: read_index(sources.index / name / f"{test}.faiss") for name in towers},
+        boosters=read_booster_texts(sources.ranker),
     )
-    with whole_file(bundle) as temporary:
+    with atomic_write(bundle) as temporary:
         temporary.mkdir()
-        write_bundle(made, temporary)
-    users = made.tables["histories"].height
-    return f"ranker {settings.ranker}, {len(systems)} models -> a bundle for {users:,} users"
+        write_bundle(content, temporary)
+    users = content.tables["histories"].height
+    return f"ranker {settings.ranker}, {len(folders)} models -> a bundle for {users:,} users"
 
 
 if __name__ == "__main__":

@@ -1,44 +1,48 @@
-"""Stage: merge the generators' lists into one pool, and rank it without any training (a bar)."""
+"""Stage: merge the generators' lists, and rank the merged candidates without training."""
 
-import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
-from stages.common.params import Range, load_params
+from stages.common.params import Section, load_params
 from stages.common.stage import StageError, run_stage
+from stages.common.systems import generator_names, refuse_leftovers, without
 from stages.common.tables import (
     RECOMMENDATIONS,
-    growing_table,
-    pool_schema,
-    read_users,
+    merged_schema,
+    parquet_appender,
+    read_user_ids,
+    read_user_rows,
     user_ranges,
-    users_of,
 )
-from stages.engine import over
-from stages.folds import FOLDS, NEWEST
-from stages.pairs import distinct, pair_keys
-from stages.top_k import CandidateParams
+from stages.data.pairs import pair_keys, sorted_unique
+from stages.data.snapshots import SNAPSHOTS, TEST_SNAPSHOT
+from stages.models.top_k import CandidateParams
+from stages.parallel.executor import parallel_map
 
 
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """`generators`: whose lists are merged; `k` damps the first ranks (60 in the paper).
+class Params(Section):
+    """Which lists are merged, and the fusion of their ranks."""
 
-    `max_candidates`: about how many rows the newest fold's pool may have. With more users than
-    that allows, each keeps the movies that are first in the fused list, in every fold.
+    exclude: list[str]
+    """Generators that are not merged; all others are."""
+
+    k: float = Field(ge=0, le=10_000)
+    """Constant of reciprocal rank fusion that damps the first ranks; 60 in the paper."""
+
+    max_candidates: int = Field(ge=1, le=10**12)
+    """Approximate limit on the rows of the test snapshot's merged candidates.
+
+    Where it is exceeded, each user keeps only the first movies of the fused list. All snapshots
+    have the same limit per user.
     """
-
-    generators: list[str]
-    k: Annotated[float, Range(0, 10_000)]
-    max_candidates: Annotated[int, Range(1, 10**12)]
 
 
 def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """A pool: one row per user and movie of any list, and each generator's score and rank.
+    """Merge the generators' lists: one row per user and movie of any list.
 
     Args:
         lists: RECOMMENDATIONS by generator.
@@ -51,78 +55,85 @@ def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
         name: pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
         for name, table in lists.items()
     }
-    every = distinct(np.concatenate(list(keys.values())))
-    pairs = {"user_id": every >> 32, "movie_id": every & 0xFFFFFFFF}
+    merged_keys = sorted_unique(np.concatenate(list(keys.values())))
+    pairs = {"user_id": merged_keys >> 32, "movie_id": merged_keys & 0xFFFFFFFF}
     columns = pl.DataFrame(pairs, schema_overrides=RECOMMENDATIONS).get_columns()
     for name, table in lists.items():
-        row = np.full(len(every), table.height)
-        row[np.searchsorted(every, keys[name])] = np.arange(table.height)
-        # What is not in the list takes the row after its last one, a null.
+        row = np.full(len(merged_keys), table.height)
+        row[np.searchsorted(merged_keys, keys[name])] = np.arange(table.height)
+        # A movie that the list lacks takes the row after its last one: a null.
         for kind in ("score", "rank"):
-            said = table[kind].extend_constant(None, 1)
-            columns.append(said.gather(row).alias(f"{kind}_{name}"))
+            values = table[kind].extend_constant(None, 1)
+            columns.append(values.gather(row).alias(f"{kind}_{name}"))
     return pl.DataFrame(columns)
 
 
-def fuse(pool: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
-    """RECOMMENDATIONS by reciprocal rank fusion: the sum of 1 / (k + rank) over the lists.
+def fuse(merged: pl.DataFrame, generators: list[str], k: float) -> pl.DataFrame:
+    """Rank the merged candidates by reciprocal rank fusion (Cormack et al. 2009).
 
-    Cormack, Clarke and Buettcher 2009. Equal sums are ordered by movie id.
+    The score is the sum of 1 / (k + rank) over the lists. Equal scores are ordered by movie id.
+
+    Returns:
+        RECOMMENDATIONS.
     """
     gains = [
         (1 / (k + pl.col(f"rank_{name}").cast(pl.Float64))).fill_null(0) for name in generators
     ]
-    scored = pool.select("user_id", "movie_id", score=pl.sum_horizontal(gains).cast(pl.Float32))
+    scored = merged.select("user_id", "movie_id", score=pl.sum_horizontal(gains).cast(pl.Float32))
     ordered = scored.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def most_candidates(max_candidates: int, users: int, count: int) -> int:
-    """How many of its merged candidates a user keeps: no fewer than one generator recommends."""
+def max_per_user(max_candidates: int, users: int, count: int) -> int:
+    """Return how many merged candidates a user keeps: at least the `count` of one generator."""
     return max(count, max_candidates // max(users, 1))
 
 
-def cut(pool: pl.DataFrame, fused: pl.DataFrame, most: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of both whose movie is among the `most` first of its user's fused list."""
-    if not (fused["rank"] > most).any():
-        return pool, fused
-    kept = fused.filter(pl.col("rank") <= most)
-    return pool.join(kept, on=["user_id", "movie_id"], how="semi", maintain_order="left"), kept
+def cut(merged: pl.DataFrame, fused: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Keep the rows of both tables whose movie is among the first `limit` of the fused list."""
+    if not (fused["rank"] > limit).any():
+        return merged, fused
+    head = fused.filter(pl.col("rank") <= limit)
+    return merged.join(head, on=["user_id", "movie_id"], how="semi", maintain_order="left"), head
 
 
-def main(recommendations: Path, pool: Path, fused: Path) -> str:
-    """Read `recommendations/<generator>`; write the pool and the fused list of every fold."""
+def main(candidates: Path, merged: Path, fused: Path) -> str:
+    """Read `candidates/<generator>`; write the merged and the fused lists of every snapshot."""
     params = load_params(Params, "fusion")
-    if not params.generators:
-        raise StageError("fusion.generators: is empty; name at least one system")
-    rows, schema = 0, pool_schema(params.generators)
+    refuse_leftovers(candidates, generator_names())
+    generators = without(generator_names(), params.exclude, "fusion.exclude")
+    if not generators:
+        raise StageError("fusion.exclude: leaves no generator; exclude fewer")
+    rows, schema = 0, merged_schema(generators)
     files = {
-        fold: {name: recommendations / name / f"{fold}.parquet" for name in params.generators}
-        for fold in FOLDS
+        snapshot: {name: candidates / name / f"{snapshot}.parquet" for name in generators}
+        for snapshot in SNAPSHOTS
     }
-    users_by_fold = {fold: users_of(*paths.values()) for fold, paths in files.items()}
+    users = {snapshot: read_user_ids(*paths.values()) for snapshot, paths in files.items()}
     count = load_params(CandidateParams, "candidates").count
-    most = most_candidates(params.max_candidates, len(users_by_fold[NEWEST]), count)
+    limit = max_per_user(params.max_candidates, len(users[TEST_SNAPSHOT]), count)
 
-    def read(paths: dict[str, Path], users: tuple[int, int]) -> dict[str, pl.DataFrame]:
-        return {name: read_users(path, users) for name, path in paths.items()}
+    def read(paths: dict[str, Path], ids: tuple[int, int]) -> dict[str, pl.DataFrame]:
+        return {name: read_user_rows(path, ids) for name, path in paths.items()}
 
-    def part(lists: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        merged = merge(lists)
-        return cut(merged, fuse(merged, params.generators, params.k), most)
+    def merge_and_fuse(lists: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        batch = merge(lists)
+        return cut(batch, fuse(batch, generators, params.k), limit)
 
-    for fold, paths in files.items():
+    for snapshot, paths in files.items():
         with (
-            growing_table(pool / f"{fold}.parquet", schema) as append_pool,
-            growing_table(fused / f"{fold}.parquet", RECOMMENDATIONS) as append_fused,
+            parquet_appender(merged / f"{snapshot}.parquet", schema) as append_merged,
+            parquet_appender(fused / f"{snapshot}.parquet", RECOMMENDATIONS) as append_fused,
         ):
-            ranges = user_ranges(users_by_fold[fold])
-            parts = over(part, ranges, "batches of users", read=partial(read, paths))
-            for merged, best in parts:
-                append_pool(merged)
-                append_fused(best)
-                rows += merged.height
-    return f"{len(params.generators)} lists -> {rows:,} candidates"
+            ranges = user_ranges(users[snapshot])
+            batches = parallel_map(
+                merge_and_fuse, ranges, "batches of users", read=partial(read, paths)
+            )
+            for merged_rows, fused_rows in batches:
+                append_merged(merged_rows)
+                append_fused(fused_rows)
+                rows += merged_rows.height
+    return f"{len(generators)} lists -> {rows:,} candidates"
 
 
 if __name__ == "__main__":

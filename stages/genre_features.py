@@ -9,10 +9,10 @@ from stages.common.tables import CATALOGUE, read_table, write_table
 
 
 def genre_columns(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """CATALOGUE -> movie_id and one u8 column `genre_<name>` per genre, names sorted.
+    """CATALOGUE -> movie_id and one u8 column `genre_<name>` per genre, sorted by name.
 
-    A movie without genres has a row of zeros. Where no movie has any, the only column is
-    `genre_none`, all zeros: a table without columns would have no rows for the stages after.
+    A movie without genres has a row of zeros. If no movie has a genre, the only column is
+    `genre_none`, all zeros, because a table without columns has no rows.
     """
     names = catalogue["genres"].explode().drop_nulls().unique().sort().to_list()
     if not names:

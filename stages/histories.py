@@ -1,107 +1,126 @@
-"""Stage: give every target the movies its user liked before it, oldest first."""
+"""Stage: collect what each snapshot knows: positives, histories, and the rankers' targets."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 
-from stages.common.params import Range, load_params, read_seed
+from stages.common.params import Section, load_params, read_seed
 from stages.common.stage import run_stage
 from stages.common.tables import (
     HISTORIES,
+    KNOWN_POSITIVES,
+    TARGETS,
     TRAIN,
-    TRAIN_HISTORIES,
     VALIDATION,
     read_table,
     write_table,
 )
-from stages.engine import Tables, of_users
-from stages.folds import FOLDS, learnt_targets
-from stages.hashing import mix
-from stages.pairs import pair_keys, runs
+from stages.data.hashing import splitmix64
+from stages.data.pairs import cumcount_and_size, pair_keys
+from stages.data.snapshots import RANKER_SNAPSHOTS, SNAPSHOTS, TEST_SNAPSHOT, known_positives
+from stages.parallel.executor import Tables, map_by_user
 
 
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """`max_length`: how many of the newest movies a history keeps, in training and serving.
+class Params(Section):
+    """Length of the histories, and the number of users that rankers learn from."""
 
-    `learnt_users`: how many users, drawn by a seeded hash, have a history before the early and
-    the validation targets: rankers learn from these users, and retrievers are stopped by them.
+    max_length: int = Field(ge=1, le=10_000)
+    """The most movies of a history, in training and serving; it keeps the newest."""
+
+    max_validation_users: int = Field(ge=10, le=2**31)
+    """The most users of the snapshots inner_val and val, who are sampled by a seeded hash.
+
+    Rankers learn from these users, and their targets stop the training of the retrievers.
     """
 
-    max_length: Annotated[int, Range(1, 10_000)]
-    learnt_users: Annotated[int, Range(10, 2**31)]
 
-
-def train_histories(train: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
-    """TRAIN and VALIDATION -> TRAIN_HISTORIES: every liking, in each user's order.
-
-    The history of a row are the rows before it: a list for every row would repeat each movie
-    as often as histories are long.
-    """
-    columns = ["user_id", "movie_id", "timestamp", "position", "fold"]
-    fold = pl.col("early").cast(pl.UInt8)
-    parts = [train.with_columns(fold=fold), val.with_columns(fold=pl.lit(2, dtype=pl.UInt8))]
+def number_snapshots(train: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
+    """Return KNOWN_POSITIVES from TRAIN and VALIDATION."""
+    columns = ["user_id", "movie_id", "timestamp", "position", "snapshot"]
+    test = pl.lit(SNAPSHOTS.index(TEST_SNAPSHOT), dtype=pl.UInt8)
+    parts = [
+        train.with_columns(snapshot=pl.col("inner_val").cast(pl.UInt8)),
+        val.with_columns(snapshot=test),
+    ]
     table = pl.concat([part.select(columns) for part in parts])
     keys = pair_keys(table["user_id"].to_numpy(), table["position"].to_numpy())
     return table[np.argsort(keys, kind="stable")].drop("position")
 
 
-def last_histories(likings: pl.DataFrame, max_length: int) -> pl.DataFrame:
-    """Likings, sorted by user and in each user's order -> HISTORIES, sorted by user."""
-    users = likings["user_id"].to_numpy()
-    place, sizes = runs(users)
-    newest = likings.filter(pl.Series(sizes - place <= max_length))
-    last = place == sizes - 1
-    ends = np.append(0, np.cumsum(np.minimum(sizes[last], max_length)))
+def last_histories(positives: pl.DataFrame, max_length: int) -> pl.DataFrame:
+    """Return HISTORIES, sorted by user, from positives that are sorted by user and time."""
+    users = positives["user_id"].to_numpy()
+    index, sizes = cumcount_and_size(users)
+    newest = positives.filter(pl.Series(sizes - index <= max_length))
+    is_last = index == sizes - 1
+    ends = np.append(0, np.cumsum(np.minimum(sizes[is_last], max_length)))
 
     def lists(name: str) -> pl.Series:
-        """One list per user, without a look at each."""
+        """Return one list per user; Arrow needs only the offsets, so no row is copied."""
         values = newest[name].to_arrow()
         return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(ends, values)))
 
     columns = {
-        "user_id": users[last],
+        "user_id": users[is_last],
         "history": lists("movie_id"),
         "timestamps": lists("timestamp"),
-        "history_length": sizes[last],
+        "history_length": sizes[is_last],
     }
     return pl.DataFrame(columns, schema_overrides=dict(HISTORIES))
 
 
+def ranker_targets(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return TARGETS by snapshot of `RANKER_SNAPSHOTS`, of users with a positive before them."""
+    positives = train.filter(~pl.col("inner_val"))
+    inner_val = train.filter("inner_val").join(
+        positives, on="user_id", how="semi", maintain_order="left"
+    )
+    tables = (inner_val, val.filter("is_target"))
+    return {name: table.select(TARGETS.names()) for name, table in zip(RANKER_SNAPSHOTS, tables)}
+
+
 def draw_users(targets: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
-    """user_id of up to `count` of the users who have a target; always the same, whoever else is."""
+    """Draw up to `count` of the users who have a target, those with the lowest seeded hashes.
+
+    A user's hash does not depend on the other users, so the draws of similar data are similar.
+    """
     users = targets["user_id"].unique().sort().to_numpy()
-    place = mix(users, np.zeros_like(users), seed)
-    return pl.DataFrame({"user_id": users[np.argsort(place, kind="stable")[:count]]})
+    order = np.argsort(splitmix64(users, np.zeros_like(users), seed), kind="stable")
+    return pl.DataFrame({"user_id": users[order[:count]]})
 
 
-def main(train: Path, val: Path, histories: Path) -> str:
-    """Write train.parquet, and for each fold a table of the users with targets (test: of all)."""
+def main(train: Path, val: Path, histories: Path, targets: Path) -> str:
+    """Write KNOWN_POSITIVES, the HISTORIES of every snapshot, and the rankers' TARGETS."""
     params, seed = load_params(Params, "histories"), read_seed()
     split = read_table(train, TRAIN), read_table(val, VALIDATION)
-    drawn = {
-        fold: draw_users(targets, params.learnt_users, seed)
-        for fold, targets in learnt_targets(*split).items()
+    targets_by_snapshot = ranker_targets(*split)
+    user_samples = {
+        snapshot: draw_users(table, params.max_validation_users, seed)
+        for snapshot, table in targets_by_snapshot.items()
     }
 
-    def part(train: pl.DataFrame, val: pl.DataFrame) -> Tables:
-        everyone, tables = train_histories(train, val), []
-        for number, fold in enumerate(FOLDS):
-            likings = everyone.filter(pl.col("fold") <= number)
-            if fold in drawn:
-                likings = likings.join(drawn[fold], on="user_id", how="semi", maintain_order="left")
-            tables.append(last_histories(likings, params.max_length))
-        return everyone, *tables
+    def build(train: pl.DataFrame, val: pl.DataFrame) -> Tables:
+        all_positives, tables = number_snapshots(train, val), []
+        for snapshot in SNAPSHOTS:
+            positives = known_positives(all_positives, snapshot)
+            if snapshot in user_samples:
+                positives = positives.join(
+                    user_samples[snapshot], on="user_id", how="semi", maintain_order="left"
+                )
+            tables.append(last_histories(positives, params.max_length))
+        return all_positives, *tables
 
-    everyone, *tables = of_users("histories", part, *split)
-    write_table(everyone, histories / "train.parquet", TRAIN_HISTORIES)
-    for fold, table in zip(FOLDS, tables):
-        write_table(table, histories / f"{fold}.parquet", HISTORIES)
-    return f"{everyone.height:,} likings -> histories of {table.height:,} users"
+    positives, *tables = map_by_user("histories", build, *split)
+    write_table(positives, histories / "positives.parquet", KNOWN_POSITIVES)
+    for snapshot, table in zip(SNAPSHOTS, tables):
+        write_table(table, histories / f"{snapshot}.parquet", HISTORIES)
+    for snapshot, table in targets_by_snapshot.items():
+        write_table(table, targets / f"{snapshot}.parquet", TARGETS)
+    users = tables[SNAPSHOTS.index(TEST_SNAPSHOT)].height
+    return f"{positives.height:,} positives -> histories of {users:,} users"
 
 
 if __name__ == "__main__":

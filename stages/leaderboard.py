@@ -1,109 +1,95 @@
-"""Stage: all systems side by side, and which differences are larger than chance."""
+"""Stage: compare all systems, with confidence intervals of their differences."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 
-from stages.bootstrap import paired_intervals
 from stages.common.files import read_json, write_csv, write_json
-from stages.common.params import Range, load_params, read_seed
-from stages.common.stage import StageError, run_stage, whole_file
+from stages.common.params import load_params, read_seed
+from stages.common.stage import StageError, atomic_write, run_stage
+from stages.common.systems import LeaderboardParams, block_names, system_names
 from stages.common.tables import RANKS, read_table
-from stages.metrics import COMPARED, user_metrics
+from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
+from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.metrics import leaderboard_columns, rank_systems, user_metrics
 
-COLUMNS = ["users"]
-COLUMNS += [f"recall@{k}" for k in (1, 10, 20, 50, 200)]
-COLUMNS += [f"ndcg@{k}" for k in (10, 20, 200)]
-COLUMNS += ["mrr", "coverage@10"]
-SHOWN = [
-    "recall@1",
-    "recall@10",
-    "recall@20",
-    "recall@50",
-    "recall@200",
-    "ndcg@10",
-    "ndcg@20",
-    "mrr",
-    "coverage@10",
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """`systems`: the rows; `retrievers`: those of which the best by ndcg@10 is a yardstick;
-    `resamples`: how often users are drawn anew for an interval.
-    """
-
-    systems: list[str]
-    retrievers: list[str]
-    resamples: Annotated[int, Range(10, 1_000_000)]
+BASELINE = "popularity"
 
 
 def intervals(
-    per_user: dict[str, pl.DataFrame], yardsticks: list[str], resamples: int, seed: int
+    per_user: dict[str, pl.DataFrame], baselines: list[str], resamples: int, seed: int
 ) -> pl.DataFrame:
-    """Each system against each yardstick, by metric.
+    """Compare every system with each baseline.
 
     Args:
-        per_user: `user_metrics` of every system, one row per user.
-        yardsticks: Systems to compare with.
-        resamples: Bootstrap samples, which all comparisons share.
-        seed: Of the samples.
+        per_user: `user_metrics` of every system, for the same users, with `MAIN_METRICS`.
+        baselines: The systems to compare with.
+        resamples: The number of bootstrap samples.
+        seed: The seed of the samples, which all comparisons share.
 
     Returns:
-        system, against, metric, difference, low, high, and `real`: 0 is outside the interval.
+        system, against (the baseline), metric, difference (of the means), low, high (its 95%
+        interval), significant (whether 0 is outside the interval).
     """
-    names = [
+    comparisons = [
         (system, against, metric)
         for system in per_user
-        for against in yardsticks
-        for metric in COMPARED
+        for against in baselines
+        for metric in MAIN_METRICS
         if system != against
     ]
     tables = {system: table.sort("user_id") for system, table in per_user.items()}
-    columns = [tables[s][metric] - tables[a][metric] for s, a, metric in names]
+    columns = [tables[s][metric] - tables[b][metric] for s, b, metric in comparisons]
     differences = np.column_stack([column.to_numpy() for column in columns])
     low, high = paired_intervals(differences, resamples, np.random.default_rng(seed))
-    named = pl.DataFrame(names, schema=["system", "against", "metric"], orient="row")
-    return named.with_columns(
-        difference=differences.mean(axis=0), low=low, high=high, real=(low > 0) | (high < 0)
+    labels = pl.DataFrame(comparisons, schema=["system", "against", "metric"], orient="row")
+    return labels.with_columns(
+        difference=differences.mean(axis=0),
+        low=low,
+        high=high,
+        significant=(low > 0) | (high < 0),
     )
 
 
 def as_markdown(board: dict[str, dict[str, float]]) -> str:
-    """The leaderboard as a Markdown table, lined up for people too."""
-    lines = [f"| {'system':14} | " + " | ".join(f"{name:>10}" for name in SHOWN) + " |"]
-    lines.append("| " + "-" * 14 + " | " + " | ".join("-" * 9 + ":" for _ in SHOWN) + " |")
+    """Format the leaderboard as a Markdown table, padded to be readable as text."""
+    columns = leaderboard_columns()
+    lines = [f"| {'system':14} | " + " | ".join(f"{name:>10}" for name in columns) + " |"]
+    lines.append("| " + "-" * 14 + " | " + " | ".join("-" * 9 + ":" for _ in columns) + " |")
     for system, row in board.items():
-        figures = " | ".join(f"{row[name]:10.4f}" for name in SHOWN)
-        lines.append(f"| {system:14} | {figures} |")
+        cells = " | ".join(f"{row[name]:10.4f}" for name in columns)
+        lines.append(f"| {system:14} | {cells} |")
     return "\n".join(lines) + "\n"
 
 
-def main(metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> str:
-    """Read `metrics/<system>.json` and `ranks/<system>.parquet` of every system."""
-    params = load_params(Params, "leaderboard")
-    seed = read_seed()
-    for name in ["popularity", *params.retrievers]:
-        if name not in params.systems:
-            raise StageError(f"leaderboard.systems: {name!r} is missing; add it")
+def best_retriever(board: dict[str, dict[str, float]]) -> str:
+    """Return the retriever with the highest ndcg@10."""
+    retrievers = [name for name in block_names("retrievers") if name in board]
+    if not retrievers:
+        raise StageError("leaderboard.exclude: leaves no retriever; exclude fewer")
+    return rank_systems(board, retrievers)[0]
+
+
+def main(*, metrics: Path, ranks: Path, board: Path, text: Path, interval_table: Path) -> str:
+    """Write the leaderboard as JSON and as Markdown, and the table of differences."""
+    params, seed = load_params(LeaderboardParams, "leaderboard"), read_seed()
+    systems = system_names()
+    if BASELINE not in systems:
+        raise StageError(
+            f"generators.{BASELINE}: is missing or excluded, and all systems are compared with it; "
+            "add it"
+        )
     rows, per_user = {}, {}
-    for system in params.systems:
-        figures = read_json(metrics / f"{system}.json")
-        missing = [name for name in COLUMNS if name not in figures]
-        if missing:
-            raise StageError(f"evaluate.cutoffs: gives no {missing[0]}; add its k")
-        rows[system] = {name: figures[name] for name in COLUMNS}
-        targets = read_table(ranks / f"{system}.parquet", RANKS)
-        per_user[system] = user_metrics(targets, [10, 200])
-    best = max(params.retrievers, key=lambda name: rows[name]["ndcg@10"])
-    table = intervals(per_user, ["popularity", best], params.resamples, seed)
+    for system in systems:
+        means = read_json(metrics / f"{system}.json")
+        rows[system] = {name: means[name] for name in ("users", *leaderboard_columns())}
+        table = read_table(ranks / f"{system}.parquet", RANKS)
+        per_user[system] = user_metrics(table, MAIN_CUTOFFS)
+    best = best_retriever(rows)
     write_json(rows, board)
-    write_csv(table, interval_table)
-    with whole_file(text) as temporary:
+    write_csv(intervals(per_user, [BASELINE, best], params.resamples, seed), interval_table)
+    with atomic_write(text) as temporary:
         temporary.write_text(as_markdown(rows), encoding="utf-8")
     return f"{len(rows)} systems, the best retriever is {best}"
 

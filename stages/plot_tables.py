@@ -1,143 +1,189 @@
-"""Stage: small tables behind the plots, so that drawing needs no model and no user's list."""
+"""Stage: write the small tables behind the plots; no table names a user."""
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 
-from stages.bootstrap import paired_intervals
-from stages.common.files import read_json, write_csv
-from stages.common.params import Range, read_seed, read_value
+from stages.common.files import read_csv, read_json, write_csv
+from stages.common.params import load_params, read_seed
 from stages.common.stage import StageError, run_stage
+from stages.common.systems import (
+    LeaderboardParams,
+    block_names,
+    refuse_leftovers,
+    system_list_paths,
+    system_names,
+)
 from stages.common.tables import POPULARITY, RANKS, RECOMMENDATIONS, read_table
-from stages.metrics import COMPARED, user_metrics
+from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
+from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.metrics import COVERAGE, LIST_LENGTH, user_metrics
 
-# Even steps on a logarithmic axis.
-CUTOFFS = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200]
-LIST_LENGTH = 10  # of the lists whose long tail is measured, as in coverage@10
-TENTHS = 10
-LIKINGS = "(likings)"  # stands beside the systems in the long tail
+CUTOFFS = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200]  # for a logarithmic axis
+NUM_DECILES = 10
+NUM_FEATURES = 20  # the most important features of a ranker
+POSITIVES_LABEL = "(positives)"  # in the column `system`, for the share of all positives
 
 
-def at_k(ranks: dict[str, pl.DataFrame], cutoffs: list[int]) -> pl.DataFrame:
-    """system, k, recall and ndcg: the means over the users of each system's RANKS."""
+def metrics_at_k(ranks: dict[str, pl.DataFrame], cutoffs: list[int]) -> pl.DataFrame:
+    """Return system, k, and the means over users of recall and ndcg at k.
+
+    Args:
+        ranks: RANKS by system.
+        cutoffs: The values of k.
+    """
     tables = []
     for system, table in ranks.items():
         means = user_metrics(table, cutoffs).mean()
-        figures = {
+        columns = {
             name: means.select(f"{name}@{k}" for k in cutoffs).row(0) for name in ("recall", "ndcg")
         }
-        tables.append(pl.DataFrame({"k": cutoffs, **figures}).select(pl.lit(system), pl.all()))
-    return pl.concat(tables).rename({"literal": "system"})
+        rows = pl.DataFrame({"k": cutoffs, **columns})
+        tables.append(rows.select(pl.lit(system).alias("system"), pl.all()))
+    return pl.concat(tables)
 
 
-def scores(ranks: dict[str, pl.DataFrame], resamples: int, seed: int) -> pl.DataFrame:
-    """Each system's own figures with their 95% intervals.
+def main_metrics(ranks: dict[str, pl.DataFrame], resamples: int, seed: int) -> pl.DataFrame:
+    """Return the main metrics of every system with 95% intervals.
 
-    Users are drawn alike for all systems, so the intervals move together; whether two systems
-    differ is answered by metrics/intervals.csv.
+    All systems share the bootstrap samples of the users, so their intervals move together. Whether
+    two systems differ is in metrics/intervals.csv.
+
+    Args:
+        ranks: RANKS by system, of the same users.
+        resamples: The number of bootstrap samples.
+        seed: The seed of the samples.
 
     Returns:
-        system, metric, value, low, high.
+        system, metric, value (the mean), low, high.
     """
-    cutoffs = sorted({int(metric.partition("@")[2]) for metric in COMPARED})
-    names = [(system, metric) for system in ranks for metric in COMPARED]
-    tables = {s: user_metrics(table, cutoffs).sort("user_id") for s, table in ranks.items()}
+    names = [(system, metric) for system in ranks for metric in MAIN_METRICS]
+    tables = {s: user_metrics(table, MAIN_CUTOFFS).sort("user_id") for s, table in ranks.items()}
     values = np.column_stack([tables[system][metric].to_numpy() for system, metric in names])
     low, high = paired_intervals(values, resamples, np.random.default_rng(seed))
-    named = pl.DataFrame(names, schema=["system", "metric"], orient="row")
-    return named.with_columns(value=values.mean(axis=0), low=low, high=high)
+    labels = pl.DataFrame(names, schema=["system", "metric"], orient="row")
+    return labels.with_columns(value=values.mean(axis=0), low=low, high=high)
 
 
-def tenths(popularity: pl.DataFrame) -> pl.DataFrame:
-    """movie_id, likings and `tenth` of every liked movie: 1 = the most liked tenth of them."""
-    liked = popularity.filter(pl.col("likings") > 0).sort("popularity_rank")
-    place = pl.int_range(pl.len(), dtype=pl.Int64)
-    return liked.select("movie_id", "likings", tenth=place * TENTHS // pl.len() + 1)
+def popularity_deciles(popularity: pl.DataFrame) -> pl.DataFrame:
+    """Return movie_id, positives and decile of the movies with a positive; 1 = most popular."""
+    movies = popularity.filter(pl.col("positives") > 0).sort("popularity_rank")
+    index = pl.int_range(pl.len(), dtype=pl.Int64)
+    return movies.select("movie_id", "positives", decile=index * NUM_DECILES // pl.len() + 1)
 
 
 def long_tail(
     recommendations: dict[str, pl.DataFrame], users: pl.Series, popularity: pl.DataFrame
 ) -> pl.DataFrame:
-    """Which share of the first places goes to movies of each tenth of popularity.
+    """Return the share of every popularity decile among the top recommendations.
 
     Args:
-        recommendations: RECOMMENDATIONS by system, or their first `LIST_LENGTH` ranks.
-        users: Whose lists count.
-        popularity: POPULARITY before the test targets.
+        recommendations: RECOMMENDATIONS by system; only the top `LIST_LENGTH` count.
+        users: The users who are evaluated.
+        popularity: POPULARITY of the snapshot `test`.
 
     Returns:
-        system, tenth, share; every tenth of every system, the shares of a system add up to 1.
-        The system `LIKINGS` holds the share of all likings, to compare with.
+        system, decile, share. A system has a row for every decile, and its shares add up to 1.
+        The rows of `POSITIVES_LABEL` have the deciles' shares of all positives.
     """
-    movies = tenths(popularity)
-    places = {LIKINGS: movies.select("tenth", weight=pl.col("likings").cast(pl.Int64))}
+    movies = popularity_deciles(popularity)
+    positives = pl.col("positives").cast(pl.Int64)
+    weights = {POSITIVES_LABEL: movies.select("decile", weight=positives)}
     for system, table in recommendations.items():
         top = table.filter(pl.col("rank") <= LIST_LENGTH, pl.col("user_id").is_in(users.implode()))
-        found = top.join(movies, on="movie_id", maintain_order="left")
-        places[system] = found.select("tenth", weight=pl.lit(1, pl.Int64))
-    every = pl.DataFrame({"tenth": range(1, TENTHS + 1)}, schema={"tenth": pl.Int64})
+        top = top.join(movies, on="movie_id", maintain_order="left")
+        weights[system] = top.select("decile", weight=pl.lit(1, pl.Int64))
+    deciles = pl.DataFrame({"decile": range(1, NUM_DECILES + 1)}, schema={"decile": pl.Int64})
     shares = [
-        every.join(
-            table.group_by("tenth").agg(pl.col("weight").sum()),
-            on="tenth",
+        deciles.join(
+            table.group_by("decile").agg(pl.col("weight").sum()),
+            on="decile",
             how="left",
             maintain_order="left",
         ).select(
             pl.lit(system).alias("system"),
-            "tenth",
+            "decile",
             share=pl.col("weight").fill_null(0) / pl.col("weight").sum(),
         )
-        for system, table in places.items()
+        for system, table in weights.items()
     ]
     return pl.concat(shares)
 
 
+def concat_tables(
+    folder: Path, names: list[str], key: str, rows: int | None = None
+) -> pl.DataFrame:
+    """Concatenate the files `folder`/<name>.csv.
+
+    Args:
+        folder: Holds one file per name, and no other files.
+        names: The names, in the order of the result.
+        key: The first column of the result, which holds the name.
+        rows: The number of rows to read from the start of each file; None for all.
+
+    Raises:
+        StageError: A file is missing, or belongs to none of the names.
+    """
+    refuse_leftovers(folder, names)
+    tables = [
+        read_csv(folder / f"{name}.csv")[:rows].select(pl.lit(name).alias(key), pl.all())
+        for name in names
+    ]
+    return pl.concat(tables, how="diagonal_relaxed")
+
+
 def read_slices(folder: Path, systems: list[str]) -> pl.DataFrame:
-    """The slices of all systems under each other, ranges such as `11-50` in their order.
+    """Read the slices of all systems, with ranges such as `11-50` in ascending order.
 
     Returns:
         slice, value, system, users, recall@10, ndcg@10.
     """
-    columns = {"slice": pl.String, "value": pl.String, "users": pl.Int64}
-    tables = []
-    for system in systems:
-        table = pl.read_csv(folder / f"{system}.csv", schema_overrides=columns)
-        named = table.with_columns(system=pl.lit(system))
-        tables.append(named.select("slice", "value", "system", "users", "recall@10", "ndcg@10"))
+    table = concat_tables(folder, systems, "system").with_columns(pl.col("value").cast(pl.String))
     low = pl.col("value").str.extract(r"^(\d+)").cast(pl.Int64)
-    return pl.concat(tables).sort("slice", low, "value", maintain_order=True)
+    columns = ["slice", "value", "system", "users", "recall@10", "ndcg@10"]
+    return table.select(columns).sort("slice", low, "value", maintain_order=True)
 
 
-def main(metrics: Path, ranks: Path, recommendations: Path, popularity: Path, tables: Path) -> str:
-    """Write one CSV per plot to the folder `tables`."""
-    systems = read_value("leaderboard.systems", list[str])
-    resamples = read_value("leaderboard.resamples", Annotated[int, Range(10, 1_000_000)])
+def main(
+    *,
+    metrics: Path,
+    ranks: Path,
+    candidates: Path,
+    recommendations: Path,
+    popularity: Path,
+    tables: Path,
+) -> str:
+    """Write one CSV file per plot to the folder `tables`."""
+    systems = system_names()
     board = read_json(metrics / "leaderboard.json")
     if list(board) != systems:
-        raise StageError("metrics/leaderboard.json: has other systems; run `dvc repro`")
-    targets = {name: read_table(ranks / f"{name}.parquet", RANKS) for name in systems}
-    lists = {
-        name: read_table(recommendations / name / "test.parquet", RECOMMENDATIONS).filter(
-            pl.col("rank") <= LIST_LENGTH  # the rest may be millions of rows
-        )
-        for name in systems
+        path = metrics / "leaderboard.json"
+        raise StageError(f"{path}: has other systems than params.yaml; run `dvc repro`")
+    rank_tables = {name: read_table(ranks / f"{name}.parquet", RANKS) for name in systems}
+    is_top = pl.col("rank") <= LIST_LENGTH  # the rest may be millions of rows
+    top_lists = {
+        name: read_table(path, RECOMMENDATIONS).filter(is_top)
+        for name, path in system_list_paths(systems, candidates, recommendations).items()
     }
-    users = targets[systems[0]]["user_id"].unique()
-    tail = long_tail(lists, users, read_table(popularity, POPULARITY))
-    balance = ["ndcg@10", "recall@10", "coverage@10"]
-    rows = [{"system": name} | {key: row[key] for key in balance} for name, row in board.items()]
-    made = {
-        "at_k": at_k(targets, CUTOFFS),
-        "scores": scores(targets, resamples, read_seed()),
+    users = rank_tables[systems[0]]["user_id"].unique()
+    columns = ["ndcg@10", "recall@10", COVERAGE]
+    rows = [{"system": name} | {key: row[key] for key in columns} for name, row in board.items()]
+    resamples = load_params(LeaderboardParams, "leaderboard").resamples
+    plots = {
+        "main_metrics": main_metrics(rank_tables, resamples, read_seed()),
+        "at_k": metrics_at_k(rank_tables, CUTOFFS),
         "slices": read_slices(metrics / "slices", systems),
-        "balance": pl.DataFrame(rows),
-        "long_tail": tail,
+        "accuracy_coverage": pl.DataFrame(rows),
+        "long_tail": long_tail(top_lists, users, read_table(popularity, POPULARITY)),
+        "curves": concat_tables(metrics / "curves", block_names("retrievers"), "retriever"),
+        "importance": concat_tables(
+            metrics / "importance", block_names("rankers"), "ranker", NUM_FEATURES
+        ),
     }
-    for name, table in made.items():
+    for name, table in plots.items():
         write_csv(table, tables / f"{name}.csv")
-    return f"{len(systems)} systems -> {len(made)} tables"
+    return f"{len(systems)} systems -> {len(plots)} tables"
 
 
 if __name__ == "__main__":

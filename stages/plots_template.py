@@ -1,17 +1,14 @@
-"""Stage: the page around `dvc plots`, with Vega inside it, so that plots open offline.
+"""Stage: write the page around `dvc plots`, with Vega inside it, so that plots open offline.
 
-DVC's own page loads Vega from the network. Vega comes with a Python package here, so its code
-is no file of the repository.
+DVC's own page loads Vega from the network.
 """
 
 from pathlib import Path
 
-import vl_convert
+from stages.common.stage import atomic_write, run_stage
+from stages.reporting.vega import VEGA_LITE, javascript
 
-from stages.common.stage import run_stage, whole_file
-
-VEGA_LITE = "6.4"  # pinned, as the default follows the package; plots/ says v6 too
-# DVC puts the charts where {plot_divs} stands; each calls vegaEmbed.
+# DVC replaces {plot_divs} by the charts, each with a script that calls vegaEmbed.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -30,16 +27,20 @@ PAGE = """<!DOCTYPE html>
 
 
 def page(vega: str) -> str:
-    """The template with the JavaScript code `vega`, which must not end its own script tag."""
+    """Return the template with the JavaScript code `vega` inside it.
+
+    Raises:
+        ValueError: The code would end its own script element.
+    """
     if "</script" in vega.lower():
-        raise ValueError("the code ends its script tag")
+        raise ValueError("the code ends its script element")
     return PAGE.replace("VEGA", vega)
 
 
 def main(template: Path) -> str:
     """Write the page that `plots.html_template` in .dvc/config names."""
-    text = page(vl_convert.javascript_bundle(vl_version=VEGA_LITE))
-    with whole_file(template) as temporary:
+    text = page(javascript())
+    with atomic_write(template) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return f"Vega-Lite {VEGA_LITE}, {len(text) // 1000} kB"
 

@@ -1,124 +1,94 @@
-"""Stage: labelled candidates with their features, for one ranker to learn from."""
+"""Stage: join the candidates of the rankers' users with features and labels, for one ranker."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
 
-from stages.common.params import Range, load_params, read_seed
+from stages.common.params import load_params, read_seed
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import TRAIN, VALIDATION, read_table, user_ranges, users_rows, write_table
-from stages.engine import over
-from stages.feature_groups import GROUPS, Past
-from stages.features import POOL_GROUPS, build_features, pool_features
-from stages.folds import LEARNT, learnt_targets
-from stages.ranker_inputs import Sources, as_pool, pasts
+from stages.common.tables import TARGETS, read_table, user_ranges, user_rows, write_table
+from stages.data.snapshots import RANKER_SNAPSHOTS
+from stages.parallel.executor import parallel_map
+from stages.ranking.feature_groups import GROUPS, FeatureContext
+from stages.ranking.features import GENERATOR_GROUPS, build_features, generator_features
+from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
 
 
-@dataclasses.dataclass(frozen=True)
-class RankerParams:
-    """One ranker: where its candidates and vectors come from, what it sees, what it learns.
-
-    `candidates`: a folder of data/, `recommendations/<system>` or `pools/fusion`; `vectors`: the
-    retriever whose vectors give the `tower` and `similarity` features; `features`: groups of
-    `stages.features`; `objective` and `metric` are LightGBM's (`metric` chooses the number of
-    trees); `misses`: whether users whose target was not retrieved are kept for training;
-    `negatives`: how many of a user's candidates that are no target are drawn for training.
-    """
-
-    candidates: str
-    vectors: str
-    features: list[str]
-    objective: Literal["lambdarank", "rank_xendcg", "binary"]
-    metric: Literal["ndcg", "auc", "binary_logloss", "map"]
-    cutoff: Annotated[int, Range(1, 1000)]
-    misses: Literal["keep", "drop"]
-    negatives: Annotated[int, Range(1, 100_000)]
-
-
-def add_labels(examples: pl.DataFrame, targets: pl.DataFrame, misses: str) -> pl.DataFrame:
-    """Append `label`, u8: 1 for a user's target. A target that was not retrieved is not added.
+def add_labels(
+    examples: pl.DataFrame, targets: pl.DataFrame, drop_users_without_hit: bool
+) -> pl.DataFrame:
+    """Append `label`, UInt8: 1 for a target, else 0. A target that is no candidate is not added.
 
     Args:
         examples: user_id, movie_id and features.
-        targets: user_id, movie_id of the fold's targets.
-        misses: `drop` leaves out users of whom no target was retrieved.
+        targets: TARGETS of the snapshot.
+        drop_users_without_hit: Whether to leave out users without a target among the candidates.
+
+    Raises:
+        StageError: No target is among the candidates.
     """
-    marked = targets.select("user_id", "movie_id", label=pl.lit(1, dtype=pl.UInt8))
+    positives = targets.select("user_id", "movie_id", label=pl.lit(1, dtype=pl.UInt8))
     labelled = examples.join(
-        marked, on=["user_id", "movie_id"], how="left", maintain_order="left"
+        positives, on=["user_id", "movie_id"], how="left", maintain_order="left"
     ).with_columns(pl.col("label").fill_null(0))
-    if misses == "drop":
+    if drop_users_without_hit:
         labelled = labelled.filter(pl.col("label").max().over("user_id") == 1)
     if labelled["label"].max() != 1:
         raise StageError(
-            f"candidates.count: no target was retrieved, of {targets.height}; "
-            "set it higher, or bring more users"
+            f"candidates.count: none of {targets.height} targets was retrieved; "
+            "set it higher, or add users"
         )
     return labelled
 
 
 def sample_negatives(labelled: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
-    """All targets, and for each user up to `count` other rows, drawn at random."""
-    drawn = pl.Series(np.random.default_rng(seed).random(labelled.height))
-    # Targets have 2 added, so that they come last and do not count.
-    order = (drawn + 2 * labelled["label"]).alias("order")
-    place = pl.col("order").rank("ordinal").over("user_id")
+    """Keep all targets, and for each user a random sample of up to `count` other rows."""
+    random = pl.Series(np.random.default_rng(seed).random(labelled.height))
+    # Targets sort after all other rows of their user, so they are not part of the sample.
+    order = (random + 2 * labelled["label"]).alias("order")
+    rank = pl.col("order").rank("ordinal").over("user_id")
     table = labelled.with_columns(order)
-    return table.filter((place <= count) | (pl.col("label") == 1)).drop("order")
+    return table.filter((rank <= count) | (pl.col("label") == 1)).drop("order")
 
 
-def features_of(
-    examples: pl.DataFrame, histories: pl.DataFrame, data: Past, groups: list[str]
+def append_features(
+    examples: pl.DataFrame, histories: pl.DataFrame, context: FeatureContext, groups: list[str]
 ) -> pl.DataFrame:
-    """`build_features` of `examples`, which are sorted by user: of some users at a time."""
+    """Append features to `examples`, which are sorted by user; computed in batches of users."""
 
     def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return users_rows(examples, users), users_rows(histories, users)
+        return user_rows(examples, users), user_rows(histories, users)
 
-    def part(rows: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
-        return build_features(*rows, data, groups)
+    def build(rows: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+        return build_features(*rows, context, groups)
 
     ranges = user_ranges(examples["user_id"].unique().sort())
-    return pl.concat(over(part, ranges, alone=True, read=read))
+    return pl.concat(parallel_map(build, ranges, uses_all_cores=True, read=read))
 
 
-def main(
-    name: str,
-    pool: Path,
-    catalogue: Path,
-    genres: Path,
-    popularity: Path,
-    dislikes: Path,
-    train: Path,
-    val: Path,
-    histories: Path,
-    vectors: Path,
-    item_knn: Path,
-    ease: Path,
-    examples: Path,
-) -> str:
-    """Write a labelled table for each fold that the ranker `name` learns from."""
+def main(name: str, sources: FeatureSources, targets: Path, examples: Path) -> str:
+    """Write the examples of the ranker `name`, one table per snapshot of `RANKER_SNAPSHOTS`."""
     params = load_params(RankerParams, f"rankers.{name}")
-    known = [*POOL_GROUPS, *GROUPS]
-    for group in params.features:
-        if group not in known:
-            raise StageError(f"rankers.{name}.features: {group!r}; use some of {', '.join(known)}")
-    seed = read_seed()
-    targets = learnt_targets(read_table(train, TRAIN), read_table(val, VALIDATION))
-    files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
-    rows = []
-    for fold, before, data in pasts(Sources(*files), LEARNT):
-        candidates = as_pool(read_table(pool / f"{fold}.parquet"), pool.name)
-        table = pool_features(candidates, params.features)
-        table = add_labels(table, targets[fold], params.misses)
-        table = sample_negatives(table, params.negatives, seed)
-        table = features_of(table, before, data, params.features)
-        write_table(table, examples / f"{fold}.parquet", table.schema)
-        rows.append(table.height)
-    return f"{rows} rows by fold, {table.width} columns"
+    groups = [*GENERATOR_GROUPS, *GROUPS]
+    for group in params.feature_groups:
+        if group not in groups:
+            key = f"rankers.{name}.feature_groups"
+            raise StageError(f"{key}: {group!r} does not exist; use some of {', '.join(groups)}")
+    seed, counts = read_seed(), []
+    for snapshot in RANKER_SNAPSHOTS:
+        histories, context = read_context(sources, snapshot)
+        candidates = read_table(sources.candidates / f"{snapshot}.parquet")
+        table = generator_features(
+            as_merged(candidates, sources.candidates.name), params.feature_groups
+        )
+        labels = read_table(targets / f"{snapshot}.parquet", TARGETS)
+        table = add_labels(table, labels, params.drop_users_without_hit)
+        table = sample_negatives(table, params.negatives_per_user, seed)
+        table = append_features(table, histories, context, params.feature_groups)
+        write_table(table, examples / f"{snapshot}.parquet", table.schema)
+        counts.append(table.height)
+    return f"{counts} rows by snapshot, {table.width} columns"
 
 
 if __name__ == "__main__":

@@ -1,79 +1,70 @@
-"""Stage: order the test candidates by a ranker's score."""
+"""Stage: order the test snapshot's candidates by a ranker's score."""
 
 from pathlib import Path
 
 import lightgbm as lgb
 import polars as pl
 
-from stages.boosters import booster_texts, mean_scores, read_boosters
-from stages.common.params import read_value
+from stages.common.params import load_params, read_value
 from stages.common.stage import run_stage
 from stages.common.tables import (
     RECOMMENDATIONS,
-    growing_table,
-    read_users,
+    parquet_appender,
+    read_user_ids,
+    read_user_rows,
     user_ranges,
-    users_of,
-    users_rows,
+    user_rows,
 )
-from stages.engine import allowed_threads, over
-from stages.features import build_features, pool_features
-from stages.folds import NEWEST
-from stages.ranker_inputs import Sources, as_pool, pasts
+from stages.data.snapshots import TEST_SNAPSHOT
+from stages.models.boosters import mean_scores, parse_boosters, read_booster_texts
+from stages.parallel.executor import parallel_map
+from stages.parallel.process import thread_limit
+from stages.ranking.features import build_features, generator_features
+from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
 
 
-def rerank(boosters: list[lgb.Booster], examples: pl.DataFrame, threads: int) -> pl.DataFrame:
-    """RECOMMENDATIONS of all rows of `examples` by the mean score of the boosters.
+def rerank(boosters: list[lgb.Booster], features: pl.DataFrame, threads: int) -> pl.DataFrame:
+    """Return RECOMMENDATIONS of all rows of `features`, ordered by the boosters' mean score.
 
     Equal scores are ordered by movie id.
+
+    Args:
+        boosters: The models of one ranker.
+        features: user_id, movie_id and the features of the models.
+        threads: Threads of the prediction.
     """
-    values = examples.select(boosters[0].feature_name()).to_numpy(order="c")
+    values = features.select(boosters[0].feature_name()).to_numpy(order="c")
     scores = mean_scores(boosters, values, threads)
-    table = examples.select("user_id", "movie_id").with_columns(score=pl.Series(scores))
+    table = features.select("user_id", "movie_id").with_columns(score=pl.Series(scores))
     ordered = table.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(
-    name: str,
-    model: Path,
-    pool: Path,
-    catalogue: Path,
-    genres: Path,
-    popularity: Path,
-    dislikes: Path,
-    train: Path,
-    val: Path,
-    histories: Path,
-    vectors: Path,
-    item_knn: Path,
-    ease: Path,
-    recommendations: Path,
-) -> str:
-    """Order the newest fold's candidates by the ranker `name`, some users at a time."""
-    threads = read_value("lightgbm.threads", int)
-    groups = read_value(f"rankers.{name}.features", list[str])
-    boosters = read_boosters(booster_texts(model))
-    candidates = pool / f"{NEWEST}.parquet"
-    files = catalogue, genres, popularity, dislikes, train, val, histories, vectors, item_knn, ease
-    ((_, before, data),) = pasts(Sources(*files), (NEWEST,))
+def main(name: str, model: Path, sources: FeatureSources, recommendations: Path) -> str:
+    """Write RECOMMENDATIONS of the ranker `name`, computed in batches of users."""
+    threads = read_value("lightgbm.num_threads", int)
+    groups = load_params(RankerParams, f"rankers.{name}").feature_groups
+    boosters = parse_boosters(read_booster_texts(model))
+    candidates = sources.candidates / f"{TEST_SNAPSHOT}.parquet"
+    histories, context = read_context(sources, TEST_SNAPSHOT)
 
     def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return read_users(candidates, users), users_rows(before, users)
+        return read_user_rows(candidates, users), user_rows(histories, users)
 
-    def part(read_rows: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
-        rows, known = read_rows
-        some = pool_features(as_pool(rows, pool.name), groups)
-        features = build_features(some, known, data, groups)
-        return rerank(boosters, features, allowed_threads(threads))
+    def score(tables: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+        rows, user_histories = tables
+        features = generator_features(as_merged(rows, sources.candidates.name), groups)
+        features = build_features(features, user_histories, context, groups)
+        return rerank(boosters, features, thread_limit(threads))
 
     rows = 0
-    with growing_table(recommendations, RECOMMENDATIONS) as append:
-        ranges = user_ranges(users_of(candidates))
-        for lists in over(part, ranges, "batches of users", alone=True, read=read):
+    with parquet_appender(recommendations, RECOMMENDATIONS) as append:
+        ranges = user_ranges(read_user_ids(candidates))
+        batches = parallel_map(score, ranges, "batches of users", uses_all_cores=True, read=read)
+        for lists in batches:
             append(lists)
             rows += lists.height
-    return f"{rows:,} candidates of {before.height:,} users"
+    return f"{rows:,} candidates of {histories.height:,} users"
 
 
 if __name__ == "__main__":

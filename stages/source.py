@@ -1,19 +1,22 @@
-"""Stage: check `data.source` before anything is fetched or read."""
+"""Stage: check `data.source` before anything is downloaded or read."""
 
 import json
 from pathlib import Path
 
 from stages.common.params import read_value
-from stages.common.stage import StageError, run_stage, whole_file
+from stages.common.stage import StageError, atomic_write, run_stage
 
 
 def describe(source: str, sources: Path) -> dict[str, str]:
-    """What `source` is: a built-in of the folder `sources`, or a folder with the user's files.
+    """Return the name and the kind of `source`.
+
+    It is the name of a built-in source, which is a file of the folder `sources`, or a folder with
+    the user's files.
 
     Raises:
         StageError: It is neither.
     """
-    path = sources / source  # an absolute `source` stands for itself
+    path = sources / source  # `source` itself if it is absolute
     if path.is_file() and not Path(source).is_absolute():
         return {"source": source, "kind": "built-in"}
     if path.is_dir() and source:
@@ -26,12 +29,12 @@ def describe(source: str, sources: Path) -> dict[str, str]:
 
 
 def main(sources: Path, description: Path) -> str:
-    """Write what the source is to a small file that the download depends on."""
+    """Write the description of the source, a small file that the download depends on."""
     source = read_value("data.source", str)
-    found = describe(source, sources)
-    with whole_file(description) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return f"{source}, {found['kind']}"
+    fields = describe(source, sources)
+    with atomic_write(description) as temporary:
+        temporary.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    return f"{source}, {fields['kind']}"
 
 
 if __name__ == "__main__":

@@ -1,67 +1,82 @@
-"""Stage: hold out likings by time, for validation and for the test."""
+"""Stage: hold out positives by time, for validation and for the test."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from stages.common.files import write_json
-from stages.common.params import Range, load_params, read_seed, read_value
+from stages.common.params import Section, load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
-from stages.engine import Tables, of_users
-from stages.hashing import mix
-from stages.pairs import runs
+from stages.data.hashing import splitmix64
+from stages.data.pairs import cumcount_and_size
+from stages.parallel.executor import Tables, map_by_user
 
 
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """How to hold out.
-
-    `leave_one_out`: of each user with at least `min_positives`, the last liking is the test
-    target and the one before it the validation target; the up to `early` ones before that are
-    marked in train, as targets of a first fold that gives the rankers more to learn from.
-    `global`: two cuts in time leave `test_share` and `val_share` of all likings after them; a
-    user's `targets` (first, last or all) after a cut are to be found from what came before it.
-    What comes after a third cut, `val_share` before the others, is marked in train.
-    `ties` orders likings of equal time: as in the raw `file`, or by a seeded `hash`.
-    """
+class Params(Section):
+    """How targets are held out."""
 
     method: Literal["leave_one_out", "global"]
+    """`leave_one_out`: the last positive of each user with at least `min_positives` is the test
+    target, the one before it is the val target, and the `inner_val_targets` before that are marked
+    in train. `global`: two cuts in time leave `test_share` and `val_share` of all positives after
+    them; a user's `targets` after a cut are predicted from the positives before it. Positives
+    after a third cut, `val_share` before the val cut, are marked in train.
+    """
+
     ties: Literal["file", "hash"]
-    min_positives: Annotated[int, Range(3, 1000)]
-    early: Annotated[int, Range(1, 100)]
-    val_share: Annotated[float, Range(0.001, 0.5)]
-    test_share: Annotated[float, Range(0.001, 0.5)]
+    """Order of a user's positives of the same time: as in the raw file, or by a seeded hash."""
+
+    min_positives: int = Field(ge=3, le=1000)
+    """Fewest positives of a user who has targets, with leave_one_out."""
+
+    inner_val_targets: int = Field(ge=1, le=100)
+    """Most inner_val targets per user, with leave_one_out."""
+
+    val_share: float = Field(ge=0.001, le=0.5)
+    """Share of all positives between two cuts, with global."""
+
+    test_share: float = Field(ge=0.001, le=0.5)
+    """Share of all positives after the last cut, with global."""
+
     targets: Literal["first", "last", "all"]
+    """Which of a user's positives after a cut are targets, with global."""
 
 
 def order(positives: pl.DataFrame, ties: str, seed: int) -> pl.DataFrame:
-    """POSITIVES -> SPLIT columns, each user's likings numbered from 0 in order of time."""
-    table = positives  # which are sorted by user, time and row
+    """POSITIVES -> SPLIT: number each user's positives by time, from 0."""
+    table = positives  # sorted by user, time and row
     if ties == "hash":
         users, movies = positives["user_id"].to_numpy(), positives["movie_id"].to_numpy()
-        tie = pl.Series("tie", mix(users, movies, seed))
+        tie = pl.Series("tie", splitmix64(users, movies, seed))
         table = positives.with_columns(tie).sort("user_id", "timestamp", "tie", "movie_id")
-    place, _ = runs(table["user_id"].to_numpy())
-    return table.with_columns(position=pl.Series(place)).select(
+    position, _ = cumcount_and_size(table["user_id"].to_numpy())
+    return table.with_columns(position=pl.Series(position)).select(
         pl.col(name).cast(kind) for name, kind in SPLIT.items()
     )
 
 
 def leave_one_out(
-    ordered: pl.DataFrame, min_positives: int, early: int
+    ordered: pl.DataFrame, min_positives: int, inner_val_targets: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """SPLIT -> TRAIN, VALIDATION, TEST; users with too few likings stay wholly in train."""
-    place, likings = runs(ordered["user_id"].to_numpy())
-    from_end = likings - place  # 1 = the user's last
-    held_out = likings >= min_positives
+    """SPLIT -> TRAIN, VALIDATION, TEST; a user with too few positives stays in train.
+
+    For example, a user with the movies 1 to 6 and two `inner_val_targets`:
+
+        movie   1      2      3          4          5    6
+        table   train  train  train      train      val  test
+                              inner_val  inner_val
+    """
+    position, size = cumcount_and_size(ordered["user_id"].to_numpy())
+    from_end = size - position  # 1 = the user's last
+    has_targets = size >= min_positives
     table = ordered.with_columns(
-        part=pl.Series(np.where(held_out & (from_end <= 2), from_end, 0)),
+        part=pl.Series(np.where(has_targets & (from_end <= 2), from_end, 0)),
         tied=(pl.col("timestamp") == pl.col("timestamp").shift(1)) & (pl.col("position") > 0),
-        early=pl.Series(held_out & (from_end <= 2 + early) & (place > 0)),
+        inner_val=pl.Series(has_targets & (from_end <= 2 + inner_val_targets) & (position > 0)),
     )
     train = table.filter(pl.col("part") == 0)
     val = table.filter(pl.col("part") == 2).with_columns(is_target=pl.lit(True))
@@ -70,43 +85,46 @@ def leave_one_out(
 
 
 def global_split(
-    ordered: pl.DataFrame, early_cut: int, val_cut: int, test_cut: int, targets: str
+    ordered: pl.DataFrame, inner_val_cut: int, val_cut: int, test_cut: int, targets: str
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """SPLIT -> TRAIN (before `val_cut`), VALIDATION (before `test_cut`), TEST (the rest).
 
-    A user without a liking before a cut has no target after it. Likings after the test cut
+    A user without a positive before a cut has no target after it. Positives after the test cut
     that are no targets are left out.
     """
     time = pl.col("timestamp")
 
-    def mark(part: pl.DataFrame, cut: int) -> pl.DataFrame:
-        earlier = (
+    def mark_targets(part: pl.DataFrame, cut: int) -> pl.DataFrame:
+        histories = (
             ordered.filter(time < cut)
             .group_by("user_id")
-            .agg(history_length=pl.len(), before=time.max())
+            .agg(history_length=pl.len(), last_time=time.max())
         )
-        chosen = {
+        is_selected = {
             "first": pl.col("position") == pl.col("position").min().over("user_id"),
             "last": pl.col("position") == pl.col("position").max().over("user_id"),
             "all": pl.lit(True),
         }[targets]
-        joined = part.join(earlier, on="user_id", how="left", maintain_order="left")
+        joined = part.join(histories, on="user_id", how="left", maintain_order="left")
         return joined.with_columns(
-            is_target=chosen & pl.col("history_length").is_not_null(),
-            tied=(time == pl.col("before")).fill_null(False),
+            is_target=is_selected & pl.col("history_length").is_not_null(),
+            tied=(time == pl.col("last_time")).fill_null(False),
         )
 
-    train = ordered.filter(time < val_cut).with_columns(early=time >= early_cut)
-    val = mark(ordered.filter((time >= val_cut) & (time < test_cut)), val_cut)
-    test = mark(ordered.filter(time >= test_cut), test_cut).filter("is_target")
+    train = ordered.filter(time < val_cut).with_columns(inner_val=time >= inner_val_cut)
+    val = mark_targets(ordered.filter((time >= val_cut) & (time < test_cut)), val_cut)
+    test = mark_targets(ordered.filter(time >= test_cut), test_cut).filter("is_target")
     return train, val.select(VALIDATION.names()), test.select(TEST.names())
 
 
 def time_cuts(positives: pl.DataFrame, params: Params) -> list[int]:
-    """The early, validation and test cut, in seconds: of all users' likings the shares follow."""
+    """Return the inner_val, val and test cut of the global split, in seconds since 1970.
+
+    After them come `test_share` plus two, one and no `val_share` of all positives.
+    """
     times = positives["timestamp"].sort()
-    after = [params.test_share + n * params.val_share for n in (2, 1, 0)]
-    return [int(times[int(times.len() * max(1 - share, 0))]) for share in after]
+    shares = [params.test_share + n * params.val_share for n in (2, 1, 0)]
+    return [int(times[int(times.len() * max(1 - share, 0))]) for share in shares]
 
 
 def main(positives: Path, split: Path, metrics: Path) -> str:
@@ -115,33 +133,35 @@ def main(positives: Path, split: Path, metrics: Path) -> str:
     table, seed = read_table(positives, POSITIVES), read_seed()
     cuts = time_cuts(table, params) if params.method == "global" else []
 
-    def part(some: pl.DataFrame) -> Tables:
-        ordered = order(some, params.ties, seed)
+    def split_shard(shard: pl.DataFrame) -> Tables:
+        ordered = order(shard, params.ties, seed)
         if params.method == "global":
             return global_split(ordered, *cuts, params.targets)
-        return leave_one_out(ordered, params.min_positives, params.early)
+        return leave_one_out(ordered, params.min_positives, params.inner_val_targets)
 
-    parts = train, val, test = of_users("time_split", part, table)
-    early = train.filter("early").join(train.filter(~pl.col("early")), on="user_id", how="semi")
-    held_out = {"early": early, "validation": val.filter("is_target"), "test": test}
-    for name, part in held_out.items():
-        if part.height == 0:
-            raise StageError(f"time_split: leaves no {name} target; bring more likings per user")
-    for part, name, schema in zip(parts, ("train", "val", "test"), (TRAIN, VALIDATION, TEST)):
-        write_table(part, split / f"{name}.parquet", schema)
+    train, val, test = map_by_user("time_split", split_shard, table)
+    history = train.filter(~pl.col("inner_val"))
+    inner_val = train.filter("inner_val").join(history, on="user_id", how="semi")
+    targets = {"inner_val": inner_val, "val": val.filter("is_target"), "test": test}
+    for name, rows in targets.items():
+        if rows.height == 0:
+            raise StageError(
+                f"time_split: leaves no {name} target; use data with more positives per user"
+            )
+    write_table(train, split / "train.parquet", TRAIN)
+    write_table(val, split / "val.parquet", VALIDATION)
+    write_table(test, split / "test.parquet", TEST)
     figures = {
-        "train_likings": train.height,
-        "early_targets": early.height,
-        "val_targets": val["is_target"].sum(),
-        "test_targets": test.height,
+        "train_positives": train.height,
+        **{f"{name}_targets": rows.height for name, rows in targets.items()},
         "users": table["user_id"].n_unique(),
         "test_users": test["user_id"].n_unique(),
         "tied_share": test["tied"].mean(),
         "sample_users": read_value("positives.sample_users", float),
     }
     write_json(figures, metrics)
-    held = ", ".join(f"{part.height:,} {name}" for name, part in held_out.items())
-    return f"{table.height:,} likings -> targets: {held}"
+    counts = ", ".join(f"{rows.height:,} {name}" for name, rows in targets.items())
+    return f"{table.height:,} positives -> targets: {counts}"
 
 
 if __name__ == "__main__":

@@ -1,116 +1,140 @@
-"""Stage: train one LightGBM ranker on the early and the validation targets."""
+"""Stage: train one LightGBM ranker on the inner_val and the val targets."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import lightgbm as lgb
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from stages.common.files import write_csv
-from stages.common.params import Range, load_params, read_section, read_seed
-from stages.common.stage import StageError, run_stage, whole_file
+from stages.common.params import Section, load_params, read_seed
+from stages.common.stage import StageError, atomic_write, run_stage
 from stages.common.tables import read_table
-from stages.engine import chosen
-from stages.folds import LEARNT
+from stages.data.snapshots import RANKER_SNAPSHOTS
+from stages.parallel.executor import backend
+from stages.ranking.inputs import RankerParams
 
-KEYS = ["fold", "user_id", "movie_id", "label"]
-GROUP = KEYS[:2]
-LEAK_USERS, LEAK_SHARE = 50, 0.95
-# More users than these tell in one draw what few tell in several, and let trees learn faster.
-ENOUGH_USERS, FASTER = 6500, 3
+KEYS = ["snapshot", "user_id", "movie_id", "label"]
+GROUP = KEYS[:2]  # the candidates of a user in a snapshot are ranked against each other
+# A feature leaks if it separates the target for this share of the users, and they are enough.
+LEAK_SHARE, LEAK_MIN_USERS = 0.95, 50
+# Above this many users one CV fold and one booster are stable enough, and a three times higher
+# learning rate costs no accuracy.
+MANY_USERS, RATE_FACTOR = 6500, 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Params:
-    """LightGBM's own parameters, and how many trees to look for with how many folds of users.
+class Params(Section):
+    """LightGBM's own parameters, and the cross-validation that chooses the number of trees.
 
-    `patience`: rounds without a better cross-validated metric; `bags`: how many boosters of
-    different seeds are trained and averaged, because one alone depends much on its draws of
-    features and rows; `threads` is fixed so that runs repeat. See `for_users` for large data.
+    `scale_to_users` adapts them to large data.
     """
 
-    learning_rate: Annotated[float, Range(1e-5, 1)]
-    num_leaves: Annotated[int, Range(2, 10_000)]
-    min_data_in_leaf: Annotated[int, Range(1, 1_000_000)]
-    feature_fraction: Annotated[float, Range(0.01, 1)]
-    bagging_fraction: Annotated[float, Range(0.01, 1)]
-    lambda_l2: Annotated[float, Range(0, 1e6)]
-    max_trees: Annotated[int, Range(1, 100_000)]
-    patience: Annotated[int, Range(1, 100_000)]
-    folds: Annotated[int, Range(2, 100)]
-    bags: Annotated[int, Range(1, 100)]
-    threads: Annotated[int, Range(1, 1024)]
+    learning_rate: float = Field(ge=1e-5, le=1)
+    """Factor of each tree's contribution."""
+
+    num_leaves: int = Field(ge=2, le=10_000)
+    """The most leaves of a tree."""
+
+    min_data_in_leaf: int = Field(ge=1, le=1_000_000)
+    """The fewest rows of a leaf."""
+
+    feature_fraction: float = Field(ge=0.01, le=1)
+    """Share of the features that is sampled for each tree."""
+
+    bagging_fraction: float = Field(ge=0.01, le=1)
+    """Share of the rows that is sampled for each tree."""
+
+    lambda_l2: float = Field(ge=0, le=1e6)
+    """L2 regularization of the leaf values."""
+
+    num_boost_round: int = Field(ge=1, le=100_000)
+    """The most trees of a booster."""
+
+    early_stopping_rounds: int = Field(ge=1, le=100_000)
+    """Rounds without a better cross-validated metric after which no more trees are grown."""
+
+    nfold: int = Field(ge=2, le=100)
+    """Folds of the cross-validation; all rows of a user are in one fold."""
+
+    ensemble_size: int = Field(ge=1, le=100)
+    """Boosters whose scores are averaged; they differ in their seeds."""
+
+    num_threads: int = Field(ge=1, le=1024)
+    """Threads of training and prediction."""
 
 
 def user_folds(
-    users: np.ndarray, sizes: np.ndarray, count: int, seed: int
+    users: np.ndarray, sizes: np.ndarray, nfold: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows for training and for validation, `count` times; no user is ever in both.
+    """Return the training and the validation rows of each fold; no user is in both.
 
     Args:
         users: [groups] the user of each group of rows, in the table's order.
-        sizes: [groups] rows of each group.
-        count: Folds.
-        seed: Of the users' shuffle.
+        sizes: [groups] the number of rows of each group.
+        nfold: Number of folds.
+        seed: The seed of the shuffle of the users.
     """
-    everyone, place = np.unique(users, return_inverse=True)
-    fold = np.random.default_rng(seed).permutation(len(everyone)) % count
-    rows = np.repeat(fold[place], sizes)
-    return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(count)]
+    unique_users, index = np.unique(users, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(unique_users)) % nfold
+    rows = np.repeat(fold[index], sizes)
+    return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(nfold)]
 
 
-def for_users(params: Params, users: int) -> Params:
-    """The same, or for more than `ENOUGH_USERS` users one bag of fewer trees that learn faster.
+def scale_to_users(params: Params, users: int) -> Params:
+    """Scale the parameters to the number of users.
 
-    The cost of ordering everybody's candidates is the number of all trees.
+    Above `MANY_USERS` there is one booster, with fewer trees that learn at a higher rate: the cost
+    of reranking is proportional to the number of all trees.
     """
-    if users <= ENOUGH_USERS:
+    if users <= MANY_USERS:
         return params
-    return dataclasses.replace(
-        params,
-        learning_rate=min(1.0, FASTER * params.learning_rate),
-        max_trees=math.ceil(params.max_trees / FASTER),
-        bags=1,
+    return params.model_copy(
+        update={
+            "learning_rate": min(1.0, RATE_FACTOR * params.learning_rate),
+            "num_boost_round": math.ceil(params.num_boost_round / RATE_FACTOR),
+            "ensemble_size": 1,
+        }
     )
 
 
 def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
-    """Refuse a feature that tells the label by itself: it can only be the answer.
+    """Reject a feature that predicts the label almost alone: it leaks it.
 
-    That is one by which the target stands strictly above, or strictly below, all other
-    candidates of its user, for nearly every user; a missing value counts as the lowest.
+    Such a feature ranks the target strictly above, or strictly below, all other candidates of
+    its user, for `LEAK_SHARE` of the users. A missing value counts as the lowest.
 
     Raises:
-        StageError: There is such a feature, among `LEAK_USERS` users or more.
+        StageError: There is such a feature, and there are at least `LEAK_MIN_USERS` users.
     """
     target = pl.col("label") == 1
-    tells = []
+    separates = []
     for name in features:
         value = pl.col(name).fill_nan(None).fill_null(-np.inf)
         others = value.filter(~target)
         above = value.filter(target).min() > others.max()
         below = value.filter(target).max() < others.min()
-        tells += [above.alias(f"{name} above"), below.alias(f"{name} below")]
-    judged = examples.filter(target.any().over(GROUP) & (~target).any().over(GROUP))
-    table = judged.group_by(GROUP).agg(tells).drop(GROUP)
-    if table.height < LEAK_USERS:
+        separates += [above.alias(f"{name} above"), below.alias(f"{name} below")]
+    # A group needs a target and another candidate.
+    rows = examples.filter(target.any().over(GROUP) & (~target).any().over(GROUP))
+    table = rows.group_by(GROUP).agg(separates).drop(GROUP)
+    if table.height < LEAK_MIN_USERS:
         return
     for name, share in table.mean().row(0, named=True).items():
         if share is not None and share >= LEAK_SHARE:
             feature = name.rsplit(" ", 1)[0]
-            raise StageError(f"{feature}: tells the label of {share:.0%} of users; it leaks")
+            error = f"{feature}: predicts the label of {share:.0%} of users, so it leaks the label"
+            raise StageError(f"{error}; correct its feature group")
 
 
-def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, seed: int) -> dict:
-    """The dict that LightGBM takes; equal inputs give equal trees."""
+def lightgbm_params(params: Params, ranker: RankerParams, seed: int) -> dict:
+    """Return the dict of parameters that LightGBM takes; equal inputs give equal trees."""
     return {
-        "objective": objective,
-        "metric": metric,
-        "eval_at": [cutoff],
+        "objective": ranker.objective,
+        "metric": ranker.metric,
+        "eval_at": [ranker.eval_at],
         "learning_rate": params.learning_rate,
         "num_leaves": params.num_leaves,
         "min_data_in_leaf": params.min_data_in_leaf,
@@ -118,9 +142,9 @@ def lightgbm_params(params: Params, objective: str, metric: str, cutoff: int, se
         "bagging_fraction": params.bagging_fraction,
         "bagging_freq": 1,
         "lambda_l2": params.lambda_l2,
-        # LightGBM's own; pairs further down the list cost time and changed nothing.
+        # LightGBM's default; pairs further down the list cost time and improve nothing.
         "lambdarank_truncation_level": 30,
-        "num_threads": params.threads,
+        "num_threads": params.num_threads,
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -133,50 +157,56 @@ def train(
     params: Params,
     options: dict,
     seed: int,
-    users: int | None = None,
+    num_users: int | None = None,
     callbacks: Sequence[Callable] = (),
 ) -> tuple[list[lgb.Booster], float]:
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
     Args:
-        examples: fold, user_id, movie_id, label and features, sorted by fold and user.
-        params: Trees and folds.
+        examples: snapshot, user_id, movie_id, label and features, sorted by snapshot and user.
+        params: The number of trees and folds.
         options: From `lightgbm_params`.
-        seed: Of the folds.
-        users: How many there are, where `examples` has a part of them only.
-        callbacks: LightGBM's, of the cross-validation.
+        seed: The seed of the folds.
+        num_users: Number of users of all workers, if `examples` holds the users of one worker.
+        callbacks: LightGBM callbacks of the cross-validation.
 
     Returns:
-        Boosters, whose scores are to be averaged, and one's cross-validated metric.
+        Boosters, whose scores are to be averaged, and the cross-validated metric of one.
+
+    Raises:
+        StageError: A feature leaks the label, or there are fewer users than folds.
     """
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
     groups = examples.group_by(GROUP, maintain_order=True).len()
-    owners, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
-    count = users or groups["user_id"].n_unique()
-    if count < params.folds:
-        raise StageError(f"lightgbm.folds: {params.folds} folds of {count} users; set it lower")
+    users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
+    num_users = num_users or groups["user_id"].n_unique()
+    if num_users < params.nfold:
+        raise StageError(f"lightgbm.nfold: {params.nfold} folds of {num_users} users; set it lower")
 
     def dataset() -> lgb.Dataset:
         values = examples.select(features).to_numpy(order="c")
         labels = examples["label"].to_numpy()
         return lgb.Dataset(values, labels, group=sizes, feature_name=features, params=options)
 
-    folds = user_folds(owners, sizes, params.folds, seed)
-    found = lgb.cv(
+    folds = user_folds(users, sizes, params.nfold, seed)
+    history = lgb.cv(
         options,
         dataset(),
-        num_boost_round=params.max_trees,
-        folds=folds if count <= ENOUGH_USERS else folds[:1],
-        callbacks=[*callbacks, lgb.early_stopping(params.patience, verbose=False)],
+        num_boost_round=params.num_boost_round,
+        folds=folds if num_users <= MANY_USERS else folds[:1],
+        callbacks=[*callbacks, lgb.early_stopping(params.early_stopping_rounds, verbose=False)],
     )
-    means = next(values for name, values in found.items() if name.endswith("-mean"))
-    bags = [options | {"seed": seed + bag} for bag in range(params.bags)]
-    return [lgb.train(bag, dataset(), num_boost_round=len(means)) for bag in bags], means[-1]
+    means = next(values for name, values in history.items() if name.endswith("-mean"))
+    boosters = [
+        lgb.train(options | {"seed": seed + n}, dataset(), num_boost_round=len(means))
+        for n in range(params.ensemble_size)
+    ]
+    return boosters, means[-1]
 
 
 def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
-    """Share of the total gain and number of splits by feature, most important first."""
+    """Return each feature's share of the total gain and number of splits, best first."""
     gain = np.sum([booster.feature_importance("gain") for booster in boosters], axis=0)
     splits = np.sum([booster.feature_importance("split") for booster in boosters], axis=0)
     table = pl.DataFrame(
@@ -190,30 +220,30 @@ def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
 
 
 def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
-    """Read the folds to learn from; write the boosters as text, and their feature importance."""
-    seed = read_seed()
-    ranker = {k: read_section(f"rankers.{name}.{k}") for k in ("objective", "metric", "cutoff")}
+    """Write the boosters of the ranker `name` as text, and the importance of its features."""
+    seed, ranker = read_seed(), load_params(RankerParams, f"rankers.{name}")
     tables = [
-        read_table(examples / f"{fold}.parquet").select(pl.lit(n, pl.UInt8).alias("fold"), pl.all())
-        for n, fold in enumerate(LEARNT)
+        read_table(examples / f"{snapshot}.parquet").select(
+            pl.lit(number, pl.UInt8).alias("snapshot"), pl.all()
+        )
+        for number, snapshot in enumerate(RANKER_SNAPSHOTS)
     ]
-    learnt = pl.concat(tables)
-    params = for_users(load_params(Params, "lightgbm"), learnt["user_id"].n_unique())
-    options = lightgbm_params(params, **ranker, seed=seed)
-    if chosen() == "ray":
-        from stages.cluster_ranker import train_on_ray
+    rows = pl.concat(tables)
+    params = scale_to_users(load_params(Params, "lightgbm"), rows["user_id"].n_unique())
+    options = lightgbm_params(params, ranker, seed)
+    if backend() == "ray":
+        from stages.parallel.ray_backend.ranker import train_on_ray
 
-        check_labels(learnt, [name for name in learnt.columns if name not in KEYS])
-        boosters, metric = train_on_ray(train, learnt, params, options, seed)
+        check_labels(rows, [column for column in rows.columns if column not in KEYS])
+        boosters, metric = train_on_ray(train, rows, params, options, seed)
     else:
-        boosters, metric = train(learnt, params, options, seed)
-    for bag, booster in enumerate(boosters):
-        with whole_file(model / f"{bag}.txt") as temporary:
+        boosters, metric = train(rows, params, options, seed)
+    for number, booster in enumerate(boosters):
+        with atomic_write(model / f"{number}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")
     write_csv(importance(boosters), importance_table)
-    trees = boosters[0].num_trees()
-    found = f"{len(boosters)} x {trees} trees, cross-validated {ranker['metric']} {metric:.4f}"
-    return f"{learnt.height:,} rows -> {found}"
+    trees = f"{len(boosters)} x {boosters[0].num_trees()} trees"
+    return f"{rows.height:,} rows -> {trees}, cross-validated {ranker.metric} {metric:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Stage: train one retriever, for each fold on what was known before its targets."""
+"""Stage: train one retriever for every snapshot, on the positives that the snapshot knows."""
 
 import importlib
 import math
+import sys
 import types
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,151 +14,178 @@ import polars as pl
 from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
-from stages.common.tables import HISTORIES, TRAIN_HISTORIES, read_table
-from stages.engine import chosen, over
-from stages.folds import FOLDS
-from stages.live import Watch, live_view
-from stages.metrics import COMPARED, user_metrics
-from stages.retrieval.training import ALONE, TrainingParams, fit, training_data
+from stages.common.tables import TARGETS, read_table
+from stages.data.snapshots import SNAPSHOTS, known_positives, read_histories, read_positives
+from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS, user_accuracy
+from stages.models.top_k import interaction_matrix
+from stages.models.towers import movie_embeddings, user_embeddings
+from stages.parallel.executor import backend, parallel_map
+from stages.retrieval.data import training_data
+from stages.retrieval.live_metrics import Log, log_live
+from stages.retrieval.training import SINGLE_WORKER, TrainingParams, fit
 from stages.retrieval.worker import Arrays, Fitted, Worker
-from stages.top_k import interactions
-from stages.towers import serve_movies, serve_users
 
-TARGETS_AT_ONCE = 1024
-Validate = Callable[[Arrays], dict[str, float]]
+SCORE_BATCH_TARGETS = 1024  # bounds the dense [targets, movies] scores
 
 
-def validator(likings: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFrame) -> Validate:
-    """A function from a model's arrays to its metrics over the full catalogue.
+class Validator:
+    """Measures a model on targets, by their ranks among all movies with a positive."""
 
-    Args:
-        likings: All rows that are known before the targets; these movies are seen.
-        histories: HISTORIES of the users to measure.
-        targets: user_id and movie_id, one row per target. A movie nobody liked is a miss.
-    """
-    liked_ids = likings["movie_id"].unique().sort().to_numpy()
-    user_ids = histories["user_id"].to_numpy()
-    seen = interactions(likings, user_ids, liked_ids)
-    wanted = targets.sort("user_id")
-    owner = np.searchsorted(user_ids, wanted["user_id"].to_numpy())
-    column = np.searchsorted(liked_ids, wanted["movie_id"].to_numpy()).clip(max=len(liked_ids) - 1)
-    known = liked_ids[column] == wanted["movie_id"].to_numpy()
+    def __init__(
+        self, positives: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFrame
+    ) -> None:
+        """Index the targets once for all epochs.
 
-    def validate(arrays: Arrays) -> dict[str, float]:
-        movie_ids, movies = serve_movies(arrays)
-        movies = movies[np.searchsorted(movie_ids, liked_ids)]
-        _, queries = serve_users(arrays, histories)  # all of them were trained on
+        Args:
+            positives: All positives known before the targets; a user has seen their own.
+            histories: HISTORIES of the users who have targets.
+            targets: TARGETS of these users. A target whose movie has no positive is a miss.
+        """
+        self.histories, self.targets = histories, targets.sort("user_id")
+        self.movie_ids = positives["movie_id"].unique().sort().to_numpy()
+        users = histories["user_id"].to_numpy()
+        self.seen = interaction_matrix(positives, users, self.movie_ids)
+        self.user_index = np.searchsorted(users, self.targets["user_id"].to_numpy())
+        movies = self.targets["movie_id"].to_numpy()
+        self.movie_index = np.searchsorted(self.movie_ids, movies).clip(max=len(self.movie_ids) - 1)
+        self.is_candidate = self.movie_ids[self.movie_index] == movies
 
-        def ranks_from(start: int) -> np.ndarray:
-            part = slice(start, start + TARGETS_AT_ONCE)
-            scores = queries[owner[part]] @ movies.T
-            target_scores = np.take_along_axis(scores, column[part, None], axis=1)
-            scores[seen[owner[part]].nonzero()] = -np.inf
-            return np.where(known[part], (scores >= target_scores).sum(axis=1), 0)
+    def __call__(self, arrays: Arrays) -> dict[str, float]:
+        """Return the means over users of `MAIN_METRICS` for the arrays of a model."""
+        ids, vectors = movie_embeddings(arrays)
+        movies = vectors[np.searchsorted(ids, self.movie_ids)]
+        _, users = user_embeddings(arrays, self.histories)  # all of them have a vector
 
-        starts = range(0, len(owner), TARGETS_AT_ONCE)
-        ranks = np.concatenate(list(over(ranks_from, starts, send=False)))
-        table = user_metrics(wanted.select("user_id", rank=pl.Series(ranks)), [10, 200])
-        return table.select(pl.col(COMPARED).mean()).row(0, named=True)
+        def batch_ranks(start: int) -> np.ndarray:
+            return self.ranks(slice(start, start + SCORE_BATCH_TARGETS), users, movies)
 
-    return validate
+        starts = range(0, len(self.user_index), SCORE_BATCH_TARGETS)
+        ranks = np.concatenate(list(parallel_map(batch_ranks, starts, local_only=True)))
+        table = user_accuracy(self.targets.select("user_id", rank=pl.Series(ranks)), MAIN_CUTOFFS)
+        return table.select(pl.col(MAIN_METRICS).mean()).row(0, named=True)
+
+    def ranks(self, batch: slice, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
+        """Return the rank of each target of a batch among the user's unseen movies, 0 for a miss.
+
+        Args:
+            batch: Rows of the targets.
+            users: [users, d] vectors of the users of the histories.
+            movies: [movies, d] vectors of all movies with a positive.
+        """
+        index = self.user_index[batch]
+        scores = users[index] @ movies.T
+        target_scores = np.take_along_axis(scores, self.movie_index[batch, None], axis=1)
+        scores[self.seen[index].nonzero()] = -np.inf
+        return np.where(self.is_candidate[batch], (scores >= target_scores).sum(axis=1), 0)
 
 
-def watched(validate: Validate, watch: Watch) -> Validate:
-    """`validate`, which tells `watch` what it finds."""
+def with_log(validate: Callable[[Arrays], dict[str, float]], log: Log) -> Callable:
+    """Return `validate`, which also passes its metrics to `log`."""
 
-    def both(arrays: Arrays) -> dict[str, float]:
-        figures = validate(arrays)
-        watch(figures)
-        return figures
+    def validate_and_log(arrays: Arrays) -> dict[str, float]:
+        metrics = validate(arrays)
+        log(metrics)
+        return metrics
 
-    return both
+    return validate_and_log
 
 
 def train(
-    variant: types.ModuleType,
+    retriever: types.ModuleType,
     params: TrainingParams,
     tables: dict[str, pl.DataFrame],
     max_length: int,
     seed: int,
-    watch: Watch = lambda figures: None,
-    folds: Sequence[str] = FOLDS,
-    worker: Worker = ALONE,
+    log: Log = lambda metrics: None,
+    snapshots: Sequence[str] = SNAPSHOTS,
+    worker: Worker = SINGLE_WORKER,
 ) -> tuple[Fitted, dict[str, Arrays]]:
-    """Fit on what is known before the early targets, stopped by these; then for each later fold.
+    """Train on the first snapshot, stopped by its targets, then on each later snapshot.
 
     Args:
-        variant: A module of stages.retrieval.
+        retriever: A module of stages.retrieval.
         params: Its parameters.
-        tables: `likings` (TRAIN_HISTORIES), `histories` (HISTORIES before the early targets) and
-            `genres`.
-        max_length: How many movies of a history are used, where users like so many on average:
-            longer windows would be mostly padding.
-        seed: Of all randomness.
-        watch: Is told the early targets' metrics after each epoch.
-        folds: The first ones of `FOLDS`.
-        worker: Who trains: one by itself, or one of several that all call this.
+        tables: `positives` (KNOWN_POSITIVES), `histories` (HISTORIES before the inner_val
+            targets), `targets` (TARGETS, inner_val) and `genres`.
+        max_length: The most movies of a history. It is lowered to the users' average number of
+            positives, because longer windows would be mostly padding.
+        seed: Seed of all random numbers.
+        log: Called with the metrics of the inner_val targets after each epoch.
+        snapshots: The first ones of `SNAPSHOTS`.
+        worker: The worker that this process is; with several, each of them calls this function.
 
     Returns:
-        The first fit, and the arrays by fold.
+        The fit of the first snapshot, and the arrays by snapshot.
     """
-    likings = [tables["likings"].filter(pl.col("fold") <= n) for n in range(len(folds))]
-    count, users = likings[0].height, likings[0]["user_id"].n_unique()
+    first_positives = known_positives(tables["positives"], SNAPSHOTS[0])
+    count, users = first_positives.height, first_positives["user_id"].n_unique()
     length = min(max_length, max(2, math.ceil(count / users)))
-    # Once for all folds: a later one starts with the weights of the one before.
-    params = params.sized(count, users)
-    made: dict[str, Arrays] = {}
-    for fold, known in zip(folds, likings):
-        data = training_data(known, tables["genres"], length)
+    # The same for all snapshots: a later one starts from the weights of the previous one.
+    params = params.scale_to(count, users)
+    targets = tables["targets"].join(
+        tables["histories"], on="user_id", how="semi", maintain_order="left"
+    )
+    arrays: dict[str, Arrays] = {}
+    for snapshot in snapshots:
+        positives = known_positives(tables["positives"], snapshot)
+        data = training_data(positives, tables["genres"], length)
         rng = np.random.default_rng(seed)
         with worker.scope():
-            model, batches = variant.build(data, params, rng)
-        worker.begin(fold, rng)
-        if not made:
-            later = tables["likings"].filter(pl.col("fold") == 1)
-            targets = later.join(tables["histories"], on="user_id", how="semi")
-            validate = watched(validator(known, tables["histories"], targets), watch)
-            first = latest = fit(model, batches, params, params.epochs, validate, worker)
-        elif params.warm_start:
-            model.start_from(latest.arrays)
-            epochs = math.ceil(params.warm_start * first.epoch)
-            latest = fit(model, batches, params, epochs, None, worker)
+            model, batches = retriever.build(data, params, rng)
+        worker.begin(snapshot, rng)
+        if not arrays:
+            validate = with_log(Validator(positives, tables["histories"], targets), log)
+            first_fit = last_fit = fit(model, batches, params, params.epochs, validate, worker)
+        elif params.finetune_epochs_ratio:
+            model.start_from(last_fit.arrays)
+            epochs = math.ceil(params.finetune_epochs_ratio * first_fit.epoch)
+            last_fit = fit(model, batches, params, epochs, None, worker)
         else:
-            latest = fit(model, batches, params, first.epoch, None, worker)
-        made[fold] = latest.arrays
-    return first, made
+            last_fit = fit(model, batches, params, first_fit.epoch, None, worker)
+        arrays[snapshot] = last_fit.arrays
+    return first_fit, arrays
 
 
-def main(name: str, histories: Path, genres: Path, model: Path, curve: Path) -> str:
-    """Write the arrays for every fold and the learning curve of the retriever `name`."""
-    variant = importlib.import_module(f"stages.retrieval.{name}")
-    params = load_params(variant.Params, f"retrievers.{name}")
-    seed = read_seed()
+def load_retriever(name: str) -> tuple[types.ModuleType, TrainingParams]:
+    """Import the module of the retriever `name`, and read its block of params.yaml."""
+    retriever = importlib.import_module(f"stages.retrieval.{name}")
+    params = load_params(retriever.Params, f"retrievers.{name}")
+    if f"stages.retrieval.{params.tower}" not in sys.modules:
+        key = f"retrievers.{name}.tower"
+        raise StageError(f"{key}: {name}.py does not import {params.tower!r}; name what it imports")
+    return retriever, params
+
+
+def main(name: str, histories: Path, targets: Path, genres: Path, model: Path, curve: Path) -> str:
+    """Write the arrays of every snapshot and the learning curve of the retriever `name`."""
+    retriever, params = load_retriever(name)
     length = read_value("histories.max_length", int)
     tables = {
-        "likings": read_table(histories / "train.parquet", TRAIN_HISTORIES),
-        "histories": read_table(histories / "early.parquet", HISTORIES),
+        "positives": read_positives(histories),
+        "histories": read_histories(histories, SNAPSHOTS[0]),
+        "targets": read_table(targets, TARGETS),
         "genres": read_table(genres),
     }
-    # Each retriever has random numbers of its own.
-    seed ^= zlib.crc32(name.encode()) >> 1
-    with live_view(Path("live") / name, read_value("dvclive", bool)) as watch:
-        if chosen() == "ray":
-            from stages.cluster_retrieval import train_on_ray
+    # Each retriever has different random numbers.
+    seed = read_seed() ^ zlib.crc32(name.encode()) >> 1
+    with log_live(Path("live") / name, read_value("dvclive", bool)) as log:
+        if backend() == "ray":
+            from stages.parallel.ray_backend.retrieval import train_on_ray
 
-            first, made = train_on_ray(train, name, params, tables, length, seed)
-            for figures in first.curve:
-                watch(figures)
+            first_fit, arrays = train_on_ray(train, name, params, tables, length, seed)
+            for metrics in first_fit.curve:
+                log(metrics)
         else:
-            first, made = train(variant, params, tables, length, seed, watch)
-    for fold, arrays in made.items():
-        if not all(np.isfinite(v).all() for v in arrays.values()):
+            first_fit, arrays = train(retriever, params, tables, length, seed, log)
+    for snapshot, weights in arrays.items():
+        if not all(np.isfinite(v).all() for v in weights.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
-        write_arrays(arrays, model / f"{fold}.npz")
-    write_csv(pl.DataFrame(first.curve), curve)
-    best = first.curve[first.epoch - 1]
-    shown = ", ".join(f"{metric} {best[metric]:.4f}" for metric in COMPARED)
-    return f"{tables['likings'].height:,} likings -> best epoch {first.epoch}, early {shown}"
+        write_arrays(weights, model / f"{snapshot}.npz")
+    write_csv(pl.DataFrame(first_fit.curve), curve)
+    best = first_fit.curve[first_fit.epoch - 1]
+    metrics = ", ".join(f"{metric} {best[metric]:.4f}" for metric in MAIN_METRICS)
+    positives = tables["positives"].height
+    return f"{positives:,} positives -> best epoch {first_fit.epoch}, inner_val {metrics}"
 
 
 if __name__ == "__main__":

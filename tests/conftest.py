@@ -20,7 +20,13 @@ from stages.common.params import YAML
 
 ROOT = Path(__file__).parents[1]
 NOT_FOR_S3 = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
-SMALL = {"dimension": 8, "batch_size": 64, "epochs": 2, "negatives": 16, "hard_negatives": 4}
+SMALL = {
+    "dimension": 8,
+    "batch_size": 64,
+    "epochs": 2,
+    "num_negative_candidates": 16,
+    "num_hard_negatives": 4,
+}
 GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
 
 
@@ -174,7 +180,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
         smaller = {k: v for k, v in SMALL.items() if k in block}
         changes |= {f"retrievers__{name}__{k}": v for k, v in smaller.items()}
-    edit_params(folder, **changes, lightgbm__max_trees=20, lightgbm__min_data_in_leaf=5)
+    edit_params(folder, **changes, lightgbm__num_boost_round=20, lightgbm__min_data_in_leaf=5)
     (folder / "dvc.lock").unlink(missing_ok=True)
     shutil.rmtree(folder / "metrics", ignore_errors=True)
     for command in (["git", "init", "-q", "-b", "main"], ["git", "add", "-A"]):
@@ -182,6 +188,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc(folder, "repro")
     commit(folder, "first run")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one of several processes do all tests of the finished run, which takes minutes."""
+    for item in items:
+        if "finished_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("finished_run"))
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ import polars as pl
 from stages import (
     candidates,
     clean,
-    dislikes,
-    ease,
     embeddings,
     export,
     faiss_index,
+    fit_generator,
     fusion,
     genre_features,
     histories,
-    item_knn,
-    popularity,
+    low_ratings,
+    movie_popularity,
     positives,
     ranker_data,
     rerank,
@@ -28,25 +27,25 @@ from stages import (
 )
 from stages.common.files import write_arrays
 from stages.common.params import YAML
-from stages.folds import FOLDS, known_likings
-from stages.towers import TIME_GAPS
+from stages.data.snapshots import SNAPSHOTS, read_positives
+from stages.models.towers import TIME_GAPS
+from stages.ranking.inputs import FeatureSources
 from tests.conftest import ROOT, edit_params, write_tiny
 
 LENGTH, DIMENSION, BLOCKS, HEADS = 8, 8, 2, 2
 DATA = Path("data")
-SPLIT = DATA / "split"
-PARTS = SPLIT / "train.parquet", SPLIT / "val.parquet"
-BEFORE, MODELS = DATA / "histories", DATA / "models"
-LISTS, MOVIES = DATA / "recommendations", DATA / "movies"
+SPLIT, MOVIES, MODELS = DATA / "split", DATA / "movies", DATA / "models"
+HISTORIES, TARGETS = DATA / "histories", DATA / "targets"
+CANDIDATES, RECOMMENDATIONS = DATA / "candidates", DATA / "recommendations"
 SMALL = {
     "histories__max_length": LENGTH,
     "candidates__count": 15,
     "fusion__max_candidates": 60 * 18,  # the merged lists are longer
-    "lightgbm__max_trees": 20,
+    "lightgbm__num_boost_round": 20,
     "lightgbm__min_data_in_leaf": 5,
-    "lightgbm__folds": 2,
-    # So little work is slower shared out, on a busy machine many times so.
-    "lightgbm__threads": 1,
+    "lightgbm__nfold": 2,
+    # With more threads, so little work takes longer, and many times longer on a busy machine.
+    "lightgbm__num_threads": 1,
 }
 
 
@@ -73,44 +72,52 @@ def random_sequence_tower(
     catalogue = genres["movie_id"].to_numpy()
     return arrays | {
         "movie_ids": movie_ids,
-        "heads": np.array(HEADS),
-        "blocks": np.array(BLOCKS),
+        "num_heads": np.array(HEADS),
+        "num_blocks": np.array(BLOCKS),
         "catalogue_ids": catalogue,
         "catalogue_genres": flags,
         "movie_genres": flags[np.searchsorted(catalogue, movie_ids)],
     }
 
 
-def write_towers(rng: np.random.Generator, generators: list[str]) -> None:
-    """Random towers of every retriever for every fold."""
+def write_towers(rng: np.random.Generator, retrievers: list[str]) -> None:
+    """Random towers of every retriever for every snapshot."""
     genres = pl.read_parquet(MOVIES / "genres.parquet")
-    train, val = (pl.read_parquet(path) for path in PARTS)
-    for fold, likings in known_likings(train, val).items():
-        users, movies = (likings[k].unique().sort().to_numpy() for k in ("user_id", "movie_id"))
-        for name in generators:
+    for snapshot in SNAPSHOTS:
+        known = read_positives(HISTORIES, snapshot)
+        users, movies = (known[k].unique().sort().to_numpy() for k in ("user_id", "movie_id"))
+        for name in retrievers:
             arrays = random_sequence_tower(rng, movies, genres)
             if name != "history":
                 arrays = {k: arrays[k] for k in ("movie", "bias", "movie_ids")}
                 user = rng.normal(size=(len(users), DIMENSION)).astype(np.float32)
                 arrays |= {"user": user, "user_ids": users}
-            write_arrays(arrays, MODELS / name / f"{fold}.npz")
+            write_arrays(arrays, MODELS / "retrievers" / name / f"{snapshot}.npz")
 
 
 def export_bundle(ranker: str, bundle: Path) -> None:
-    """The stage `export`, in the current folder."""
-    newest = f"{FOLDS[-1]}.parquet"
-    export.main(
-        DATA / "ids",
-        MOVIES / "catalogue.parquet",
-        MOVIES / "genres.parquet",
-        DATA / "popularity" / newest,
-        *PARTS,
-        BEFORE / newest,
-        DATA / "dislikes" / newest,
-        MODELS,
-        DATA / "index",
-        MODELS / f"ranker_{ranker}",
-        bundle,
+    """Run the stage `export` in the current folder."""
+    sources = export.Sources(
+        ids=DATA / "ids",
+        movies=MOVIES,
+        histories=HISTORIES,
+        low_ratings=DATA / "low_ratings",
+        models=MODELS,
+        index=DATA / "index",
+        ranker=MODELS / "rankers" / ranker,
+    )
+    export.main(sources, bundle)
+
+
+def feature_sources(ranker: dict) -> FeatureSources:
+    """The inputs of a ranker, from its block of params.yaml."""
+    return FeatureSources(
+        candidates=DATA / ranker["candidates"],
+        movies=MOVIES,
+        histories=HISTORIES,
+        low_ratings=DATA / "low_ratings",
+        embeddings=DATA / "embeddings" / ranker["retriever"],
+        generators=MODELS / "generators",
     )
 
 
@@ -125,47 +132,29 @@ def run_chain(
     shutil.copy(ROOT / "params.yaml", folder)
     edit_params(folder, **SMALL, **changes)
     params = YAML(typ="safe", pure=True).load(folder / "params.yaml")
-    towers = list(params["retrievers"])
-    catalogue, genres, counts = (
-        MOVIES / "catalogue.parquet",
-        MOVIES / "genres.parquet",
-        "popularity",
-    )
+    catalogue, genres = MOVIES / "catalogue.parquet", MOVIES / "genres.parquet"
+    popularity, ratings = MOVIES / "popularity", DATA / "ratings.parquet"
     with contextlib.chdir(folder):
-        ids, figures = DATA / "ids", Path("data.json")
-        clean.main(DATA / "raw", DATA / "ratings.parquet", catalogue, ids, figures)
-        positives.main(DATA / "ratings.parquet", DATA / "positives.parquet")
+        clean.main(DATA / "raw", ratings, catalogue, DATA / "ids", Path("data.json"))
+        positives.main(ratings, DATA / "positives.parquet")
         time_split.main(DATA / "positives.parquet", SPLIT, Path("split.json"))
-        histories.main(*PARTS, BEFORE)
-        dislikes.main(DATA / "ratings.parquet", *PARTS, DATA / "dislikes")
+        histories.main(SPLIT / "train.parquet", SPLIT / "val.parquet", HISTORIES, TARGETS)
+        low_ratings.main(ratings, HISTORIES, DATA / "low_ratings")
         genre_features.main(catalogue, genres)
-        popularity.main(catalogue, *PARTS, BEFORE, DATA / counts, LISTS / counts)
-        for model in (item_knn, ease):
-            name = model.__name__.rpartition(".")[2]
-            model.main(*PARTS, BEFORE, MODELS / name, LISTS / name)
-        write_towers(np.random.default_rng(11), towers)
-        for name in towers:
+        movie_popularity.main(catalogue, HISTORIES, popularity)
+        for name in params["generators"]:
+            fit_generator.main(name, HISTORIES, MODELS / "generators" / name, CANDIDATES / name)
+        write_towers(np.random.default_rng(11), list(params["retrievers"]))
+        for name in params["retrievers"]:
             vectors, index = DATA / "embeddings" / name, DATA / "index" / name
-            embeddings.main(MODELS / name, BEFORE, vectors)
-            faiss_index.main(vectors, DATA / counts, index)
-            candidates.main(index, vectors, *PARTS, BEFORE, LISTS / name)
-        fusion.main(LISTS, DATA / "pools" / "fusion", LISTS / "fusion")
+            embeddings.main(MODELS / "retrievers" / name, HISTORIES, vectors)
+            faiss_index.main(vectors, popularity, index)
+            candidates.main(index, vectors, HISTORIES, CANDIDATES / name)
+        fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")
         for name, ranker in params["rankers"].items():
-            examples, model = DATA / "examples" / name, MODELS / f"ranker_{name}"
-            pool = DATA / ranker["candidates"]
-            known = (
-                catalogue,
-                genres,
-                DATA / counts,
-                DATA / "dislikes",
-                *PARTS,
-                BEFORE,
-                DATA / "embeddings" / ranker["vectors"],
-                MODELS / "item_knn",
-                MODELS / "ease",
-            )
-            ranker_data.main(name, pool, *known, examples)
+            examples, model = DATA / "examples" / name, MODELS / "rankers" / name
+            sources = feature_sources(ranker)
+            ranker_data.main(name, sources, TARGETS, examples)
             train_ranker.main(name, examples, model, folder / f"{name}.csv")
-            lists = LISTS / f"ranker_{name}" / "test.parquet"
-            rerank.main(name, model, pool, *known, lists)
+            rerank.main(name, model, sources, RECOMMENDATIONS / f"ranker_{name}" / "test.parquet")
         export_bundle(params["export"]["ranker"], DATA / "bundle")

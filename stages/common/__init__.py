@@ -1,1 +1,1 @@
-"""What every stage needs: running, params and tables."""
+"""What every stage needs: running, params, names of systems, tables and files."""

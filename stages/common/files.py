@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.common.stage import StageError, whole_file
+from stages.common.stage import StageError, atomic_write
 
 
 def write_json(value: Any, path: Path) -> None:
     """Indented JSON, keys in the given order, floats rounded to six digits."""
     rounded = json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote."""
+    """Read a JSON file that `write_json` wrote."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -27,18 +27,26 @@ def read_json(path: Path) -> Any:
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
     """CSV with floats of six digits, for plots and people."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         table.write_csv(temporary, float_precision=6)
+
+
+def read_csv(path: Path) -> pl.DataFrame:
+    """Read a CSV file that `write_csv` wrote."""
+    try:
+        return pl.read_csv(path)
+    except (FileNotFoundError, pl.exceptions.PolarsError):
+        raise StageError(f"{path}: missing or no table; run `dvc repro`") from None
 
 
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     """A `.npz` file; loading it never runs code."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What `write_arrays` wrote."""
+    """Read the arrays that `write_arrays` wrote."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)

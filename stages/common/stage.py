@@ -1,6 +1,7 @@
-"""Run a stage from the command line, report what a user can mend, write files whole."""
+"""Run a stage from the command line, report errors that a user can mend, write files atomically."""
 
 import argparse
+import dataclasses
 import glob
 import inspect
 import os
@@ -8,48 +9,66 @@ import shutil
 import sys
 import threading
 import time
+import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 class StageError(Exception):
-    """Something the user can mend: `<file or key>: <what is wrong>; <what to do>`."""
+    """An error that the user can mend: `<file or key>: <what is wrong>; <what to do>`."""
 
 
 def run_stage(main: Callable[..., str]) -> None:
-    """Call `main` with one command-line argument for each of its parameters, then exit.
+    """Call `main` with the command line's arguments, then exit.
 
-    A `str` parameter is positional, a `Path` is `--name PATH`; all are required. What `main`
-    returns, a few words on what came in and what went out, is printed with the time it took. A
-    `StageError` is printed as one line and ends the process with code 1; any other exception is a
-    bug and keeps its traceback.
+    A `str` parameter of `main` is a positional argument, a `Path` is the option `--name PATH`, and
+    a dataclass stands for one option per field. All are required. `main` returns a summary of its
+    input and output, which is printed with the time taken. A `StageError` is printed as one line
+    and ends the process with code 1. Any other exception is a bug and keeps its traceback.
     """
     parser = argparse.ArgumentParser(description=inspect.getdoc(main))
-    for name, parameter in inspect.signature(main).parameters.items():
-        if parameter.annotation is str:
+    types = typing.get_type_hints(main)
+    types.pop("return", None)
+    for name, kind in types.items():
+        if kind is str:
             parser.add_argument(name)
-        else:
-            option = f"--{name.replace('_', '-')}"
-            parser.add_argument(option, dest=name, type=parameter.annotation, required=True)
-    started = time.perf_counter()
-    arguments = vars(parser.parse_args())
-    _end_with_dvc()
+        for option, option_type in _options(name, kind).items():
+            flag = f"--{option.replace('_', '-')}"
+            parser.add_argument(flag, dest=option, type=option_type, required=True)
+    start = time.perf_counter()
+    values = vars(parser.parse_args())
+    _exit_with_dvc()
     try:
-        summary = main(**arguments)
+        summary = main(**{name: _argument(name, kind, values) for name, kind in types.items()})
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except MemoryError as error:
         print(f"error: memory: {error}; see `positives.sample_users`", file=sys.stderr)
         sys.exit(1)
-    variant = [value for value in arguments.values() if isinstance(value, str)]
+    variant = [value for value in values.values() if isinstance(value, str)]
     name = "@".join([Path(sys.argv[0]).stem, *variant])
-    print(f"{name}: {summary}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    print(f"{name}: {summary}, {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
 
-def _end_with_dvc() -> None:
-    """Under DVC, end this process within a second of DVC's death: nobody waits for it any more."""
+def _options(name: str, kind: Any) -> dict[str, Any]:
+    """Return the options, by name, that one parameter of a stage's `main` stands for."""
+    if kind is str:
+        return {}
+    return typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {name: kind}
+
+
+def _argument(name: str, kind: Any, values: dict[str, Any]) -> Any:
+    """Return the value of one parameter of `main` from the parsed command line."""
+    if dataclasses.is_dataclass(kind):
+        return kind(**{option: values[option] for option in _options(name, kind)})
+    return values[name]
+
+
+def _exit_with_dvc() -> None:
+    """Under DVC, end this process within a second of DVC's end: nobody waits for its result."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -62,23 +81,23 @@ def _end_with_dvc() -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` only if the block succeeds.
 
-    The block writes a file, or makes a folder, there; what stood at `path` is replaced. What a
-    killed process has left beside it is removed.
+    The block creates a file or a folder there, which replaces the one at `path`. Temporary files
+    that a killed process has left are removed.
 
     Raises:
-        StageError: The disk is full, or the folder is not to be written to.
+        StageError: The disk is full, or the folder is not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            _remove(left)
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            _remove(leftover)
         yield temporary
         if temporary.is_dir():
-            # os.replace cannot put a folder in the place of one that is not empty.
+            # os.replace cannot replace a folder that is not empty.
             shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     except OSError as error:
@@ -90,7 +109,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder that may not be there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

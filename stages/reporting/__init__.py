@@ -1,1 +1,1 @@
-"""What the report is made of."""
+"""The page of the report: its charts, its parts, its example users."""

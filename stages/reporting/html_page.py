@@ -1,4 +1,4 @@
-"""HTML in which everything is escaped that is not marked as HTML, and the report's look."""
+"""HTML elements that escape all text, and the page around them with its style."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,65 +7,76 @@ from typing import Any, NamedTuple
 
 
 class Html(str):
-    """Text that is HTML already. Only this module and the charts make it."""
+    """Text that is HTML already, and is not escaped again."""
 
 
 class Section(NamedTuple):
-    """A section of a page; `anchor` is its id."""
+    """A section of a page, and what the link to it needs."""
 
     anchor: str
+    """The id of the section's element."""
+
     title: str
     body: Html
 
 
 def as_html(value: Any) -> Html:
-    """`value` as HTML: titles and names of a data set can say anything, so they are escaped."""
+    """Return `value` as HTML, escaped unless it is Html: titles of a data set may be anything."""
     return value if isinstance(value, Html) else Html(escape(str(value)))
 
 
 def element(tag: str, *children: Any, **attributes: str) -> Html:
-    """`<tag ...>children</tag>`; attributes are named `class_` and `aria_label`."""
-    named = "".join(
+    """Return an element with escaped children and attributes.
+
+    In the names of attributes, `_` stands for `-`, and is dropped at the end: `class_`.
+    """
+    pairs = "".join(
         f' {k.rstrip("_").replace("_", "-")}="{escape(v)}"' for k, v in attributes.items()
     )
-    return Html(f"<{tag}{named}>{''.join(map(as_html, children))}</{tag}>")
+    return Html(f"<{tag}{pairs}>{''.join(map(as_html, children))}</{tag}>")
 
 
 def paragraph(*children: Any) -> Html:
-    """A paragraph."""
+    """Return a paragraph."""
     return element("p", *children)
 
 
 def table(
     title: str, head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[int] = ()
 ) -> Html:
-    """A table that scrolls sideways in a narrow window; `numbers` are columns set to the right.
+    """Return a table that scrolls sideways in a narrow window.
 
-    `title` is what a screen reader calls it.
+    Args:
+        title: The name of the table for screen readers.
+        head: The names of the columns.
+        rows: The cells of each row.
+        numbers: The indices of the columns that are aligned to the right.
     """
-    kind = ["number" if i in numbers else "text" for i in range(len(head))]
-    names = [element("th", name, scope="col", class_=kind[i]) for i, name in enumerate(head)]
+    classes = ["number" if i in numbers else "text" for i in range(len(head))]
+    names = [element("th", name, scope="col", class_=c) for name, c in zip(head, classes)]
     body = [
-        element("tr", *(element("td", cell, class_=kind[i]) for i, cell in enumerate(row)))
+        element(
+            "tr", *(element("td", cell, class_=c) for cell, c in zip(row, classes, strict=True))
+        )
         for row in rows
     ]
-    whole = element("table", element("thead", element("tr", *names)), element("tbody", *body))
-    return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=title)
+    grid = element("table", element("thead", element("tr", *names)), element("tbody", *body))
+    return element("div", grid, class_="wide", tabindex="0", role="region", aria_label=title)
 
 
 def figure(svg: str, caption: str) -> Html:
-    """A chart above its caption."""
+    """Return a chart above its caption."""
     return element("figure", Html(svg), element("figcaption", caption), tabindex="0")
 
 
 def section(title: str, *children: Any) -> Section:
-    """A section and what a link to it needs."""
+    """Return a section with a heading."""
     anchor = re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
     return Section(anchor, title, element("section", element("h2", title), *children, id=anchor))
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """A whole document. Its policy lets it load nothing and run nothing."""
+    """Return a whole document, whose security policy forbids it to load or run anything."""
     links = [element("a", part.title, href=f"#{part.anchor}") for part in sections]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -98,9 +109,6 @@ small { display: block; }
 figure { margin: 1.2rem 0 2rem; overflow-x: auto; }
 figcaption { max-width: 46rem; font-size: .9rem; position: sticky; left: 0; }
 svg { display: block; width: 100%; height: auto; overflow: visible; min-width: 36rem; }
-svg.dag rect { fill: var(--card); stroke: var(--faint); }
-svg.dag text { fill: var(--ink); font: 12px system-ui, sans-serif; text-anchor: middle; }
-svg.dag path { fill: none; stroke: var(--faint); }
 .wide { overflow-x: auto; margin: .8rem 0; }
 .beside { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
 table { border-collapse: collapse; font-size: .9rem; }
@@ -109,7 +117,7 @@ th, td { padding: .3rem .55rem; text-align: left; vertical-align: top;
 th { background: var(--card); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .best { font-weight: 700; }
-.real { color: var(--accent); font-weight: 600; }
+.significant { color: var(--accent); font-weight: 600; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 details { margin: .4rem 0; }
 summary { cursor: pointer; }

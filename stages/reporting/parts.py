@@ -1,4 +1,4 @@
-"""The parts of the report as HTML, each from tables and figures that are already read."""
+"""The parts of the report as HTML, from tables and values that are already read."""
 
 import json
 from collections.abc import Mapping
@@ -6,49 +6,76 @@ from typing import Any
 
 import polars as pl
 
-from stages.metrics import COMPARED
+from stages.evaluation.accuracy import MAIN_METRICS
 from stages.reporting.html_page import Html, element, paragraph, table
 
-Board = Mapping[str, Mapping[str, float]]  # figures by system
+INTRODUCTIONS = {
+    "results": "Every test user counts, all movies compete, and no model has seen the targets. The "
+    "best value of a column is bold.",
+    "differences": "With 95% paired-bootstrap intervals over users. A difference is coloured if it "
+    "is significant: 0 is outside its interval.",
+    "data": "The hashes identify the version of the raw data that this report is computed from.",
+    "examples": "A user with few, one with average and one with many positives. Each column is the "
+    "list of one step. Below a title are its genres and its ranks in the lists to the left (-: not "
+    "in that list). The users are chosen by their number of positives; the test targets are not "
+    "shown.",
+    "parameters": "All of params.yaml.",
+    "timings": "Seconds of the longest stages in a full run of the default data set on two cores, "
+    "from benchmarks/timings.csv. The times of this run are in the output of dvc repro. They are "
+    "not shown here, because equal inputs must give an equal page.",
+}
 
 
-def board_table(board: Board) -> Html:
-    """All systems and figures; the best value of a column is marked."""
-    names = [name for name in next(iter(board.values())) if name != "users"]
-    top = {name: max(row[name] for row in board.values()) for name in names}
-    rows = []
-    for system, row in board.items():
-        kinds = ["best" if row[name] == top[name] else "value" for name in names]
-        cells = [element("span", f"{row[n]:.4f}", class_=k) for n, k in zip(names, kinds)]
-        rows.append([system, *cells])
-    return table("Leaderboard", ["system", *names], rows, range(1, len(names) + 1))
+def introduction(section: str) -> Html:
+    """Return the paragraph at the head of a section."""
+    return paragraph(INTRODUCTIONS[section])
 
 
-def interval_table(intervals: pl.DataFrame, against: str) -> Html:
-    """Every system's difference to the system `against`, with 95% intervals.
+def board_table(board: Mapping[str, Mapping[str, float]]) -> Html:
+    """Return the leaderboard; the best value of a column is marked.
 
     Args:
-        intervals: system, against, metric, difference, low, high, real.
-        against: The yardstick.
+        board: The metrics by system.
+    """
+    metrics = [name for name in next(iter(board.values())) if name != "users"]
+    maxima = {name: max(row[name] for row in board.values()) for name in metrics}
+    rows = []
+    for system, row in board.items():
+        classes = ["best" if row[name] == maxima[name] else "value" for name in metrics]
+        cells = [element("span", f"{row[m]:.4f}", class_=c) for m, c in zip(metrics, classes)]
+        rows.append([system, *cells])
+    return table("Leaderboard", ["system", *metrics], rows, range(1, len(metrics) + 1))
+
+
+def interval_table(intervals: pl.DataFrame, baseline: str) -> Html:
+    """Return every system's difference to the baseline, with 95% intervals.
+
+    Args:
+        intervals: system, against, metric, difference, low, high, significant.
+        baseline: A system of the column `against`.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for row in intervals.filter(pl.col("against") == against).iter_rows(named=True):
+    for row in intervals.filter(pl.col("against") == baseline).iter_rows(named=True):
         text = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        cell = element("span", text, class_="real" if row["real"] else "value")
+        cell = element("span", text, class_="significant" if row["significant"] else "value")
         rows.setdefault(row["system"], {})[row["metric"]] = cell
-    lines = [[system, *(cells.get(m, "") for m in COMPARED)] for system, cells in rows.items()]
-    title = f"Difference to {against}"
-    return table(title, ["system", *COMPARED], lines, range(1, len(COMPARED) + 1))
+    lines = [[system, *(cells.get(m, "") for m in MAIN_METRICS)] for system, cells in rows.items()]
+    title = f"Difference to {baseline}"
+    return table(title, ["system", *MAIN_METRICS], lines, range(1, len(MAIN_METRICS) + 1))
 
 
 def file_table(files: list[tuple[str, int, str]]) -> Html:
-    """Name, size and hash of the raw files."""
-    rows = [(name, f"{size:,}", element("code", code)) for name, size, code in files]
+    """Return the table of the raw files.
+
+    Args:
+        files: Name, size in bytes and SHA-256 of each file.
+    """
+    rows = [(name, f"{size:,}", element("code", digest)) for name, size, digest in files]
     return table("Raw files", ["raw file", "bytes", "SHA-256"], rows, [1])
 
 
 def statistics(**counts: Mapping[str, float]) -> Html:
-    """Tables of counts beside each other, whole numbers with thousands apart."""
+    """Return one table per argument, side by side; the argument's name is the table's title."""
     tables = []
     for name, values in counts.items():
         rows = [
@@ -59,105 +86,67 @@ def statistics(**counts: Mapping[str, float]) -> Html:
     return element("div", *tables, class_="beside")
 
 
-def timing_table(timings: pl.DataFrame, shown: int) -> Html:
-    """The `shown` longest stages, and all others together.
+def timing_table(timings: pl.DataFrame, count: int) -> Html:
+    """Return the table of the longest stages, with the sum of the others and the total.
 
     Args:
         timings: stage, seconds.
-        shown: How many stages have a row of their own.
+        count: The number of stages that have a row.
     """
-    ordered = timings.sort("seconds", "stage", descending=[True, False])
-    rest = ordered[shown:]
-    rows = [*ordered[:shown].iter_rows(), (f"{rest.height} others", rest["seconds"].sum())]
-    rows += [("together", ordered["seconds"].sum())]
+    timings = timings.sort("seconds", "stage", descending=[True, False])
+    others = timings[count:]
+    rows = [*timings[:count].iter_rows(), (f"{others.height} others", others["seconds"].sum())]
+    rows += [("total", timings["seconds"].sum())]
     cells = [(stage, f"{seconds:.1f}") for stage, seconds in rows]
     return table("Seconds by stage", ["stage", "seconds"], cells, [1])
 
 
-def flat(value: Any, key: str) -> list[tuple[str, str]]:
-    """Dotted key and value of every parameter at or below `key`."""
+def flatten(value: Any, key: str) -> list[tuple[str, str]]:
+    """Return the dotted key and the value, as text, of every parameter at or below `key`."""
     if isinstance(value, dict):
-        return [pair for name, part in value.items() for pair in flat(part, f"{key}.{name}")]
-    texts = [part if isinstance(part, str) else json.dumps(part) for part in as_list(value)]
+        return [pair for name, part in value.items() for pair in flatten(part, f"{key}.{name}")]
+    items = value if isinstance(value, list) else [value]
+    texts = [item if isinstance(item, str) else json.dumps(item) for item in items]
     return [(key, ", ".join(texts))]
 
 
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
-    return value if isinstance(value, list) else [value]
-
-
 def parameters(sections: Mapping[str, Any]) -> list[Html]:
-    """Every setting, folded by section of params.yaml."""
+    """Return one folded table per section of params.yaml."""
     parts = []
     for name, value in sections.items():
-        pairs = [(element("code", key), text) for key, text in flat(value, name)]
-        folded = table(f"Parameters of {name}", ["parameter", "value"], pairs)
-        parts.append(element("details", element("summary", f"{name} ({len(pairs)})"), folded))
+        pairs = [(element("code", key), text) for key, text in flatten(value, name)]
+        rows = table(f"Parameters of {name}", ["parameter", "value"], pairs)
+        parts.append(element("details", element("summary", f"{name} ({len(pairs)})"), rows))
     return parts
 
 
-def movie(title: str | None, genres: list[str] | None, places: str = "") -> Html:
-    """A title above its genres and its places in other lists."""
-    notes = [note for note in (" · ".join(genres or []), places) if note]
+def movie(title: str | None, genres: list[str] | None, ranks: str = "") -> Html:
+    """Return a title above its genres and its ranks in other lists."""
+    notes = [note for note in (" · ".join(genres or []), ranks) if note]
     return element("div", title or "(no title)", *(element("small", note) for note in notes))
 
 
-def example(user: int, liked: int, newest: pl.DataFrame, heads: dict[str, pl.DataFrame]) -> Html:
-    """What one user liked beside what each step of the chain recommends to them.
+def example(
+    user: int, positives: int, newest: pl.DataFrame, heads: dict[str, pl.DataFrame]
+) -> Html:
+    """Return a user's newest positives beside the recommendations of each step.
 
     Args:
         user: The user's id.
-        liked: Number of their likings.
-        newest: title, genres of the last of them.
-        heads: Of `stages.reporting.examples.chain`.
+        positives: The number of the user's positives.
+        newest: From `stages.reporting.examples.newest_positives`.
+        heads: From `stages.reporting.examples.step_heads`.
     """
     columns = {"liked last": [movie(*row) for row in newest.iter_rows()]}
     for step, head in heads.items():
-        earlier = [name.removeprefix("rank_") for name in head.columns[3:]]
+        steps_before = [name.removeprefix("rank_") for name in head.columns[3:]]
         columns[step] = [
-            movie(title, genres, ", ".join(f"{s} {r or '-'}" for s, r in zip(earlier, ranks)))
+            movie(title, genres, ", ".join(f"{s} {r or '-'}" for s, r in zip(steps_before, ranks)))
             for _, title, genres, *ranks in head.iter_rows()
         ]
     rows = [
         [i + 1, *(cells[i] if i < len(cells) else "" for cells in columns.values())]
         for i in range(max(map(len, columns.values())))
     ]
-    title = f"User {user}, who likes {liked} movies"
+    title = f"User {user}, who likes {positives} movies"
     return Html(element("h3", title) + table(title, ["#", *columns], rows, [0]))
-
-
-def introduction(text: str) -> Html:
-    """A paragraph of `TEXTS`."""
-    return paragraph(TEXTS[text])
-
-
-TEXTS = {
-    "results": "Every user counts, the whole catalogue competes, and no model has seen the "
-    "target. The best value of a column is bold.",
-    "scores": "95% bootstrap intervals over users. All systems are measured on the same users, "
-    "so two intervals may overlap where the difference is real: see the next table.",
-    "differences": "With 95% paired-bootstrap intervals over users; "
-    "coloured where 0 is outside of the interval.",
-    "data": "The hashes name the version of the raw data that all figures here come from.",
-    "pipeline": "The stages of dvc.yaml, from top to bottom; x4: a stage with four variants. "
-    "Edges that follow from others are left out.",
-    "recall": "Recall@k: the share of the test targets among the first k recommendations.",
-    "ndcg": "Ndcg@k: the same with more weight on the first places.",
-    "curve": "Measured after every epoch on the early targets, which also stop the training.",
-    "loss": "Training losses are of different kinds: compare shapes, not heights.",
-    "slices": "Recall@10 by the user's number of likings, by the target's genres, by whether the "
-    "target's time equals that of the liking before it, and by how many users liked it before.",
-    "balance": "Coverage@10: the share of all candidates that stand in the first ten places of "
-    "at least one user.",
-    "tail": "Who gets the first ten places: movies in tenths by their number of likings. The "
-    "first bar shows the likings themselves.",
-    "importance": "Share of the gain of all splits in the trees of {}.",
-    "examples": "A user with few, one with average and one with many likings. Each column is the "
-    "list of one step; below a title stand its genres and its places in the lists to the left "
-    "(-: not in that list). Users are chosen by their number of likings; targets are not shown.",
-    "parameters": "All of params.yaml.",
-    "timings": "Seconds of the longest stages in one full run of the default data set on two "
-    "cores, from benchmarks/timings.csv. What this run took is in what dvc repro printed: a page "
-    "that equal inputs make equal cannot know it.",
-}

@@ -1,46 +1,47 @@
-"""The genre retriever: a movie's vector is its own plus those of its genres.
+"""The genre retriever: a movie's vector is its own vector plus the mean of its genres' vectors.
 
-In training a share of the movies goes without its own vector, so that genres alone can place a
-movie that nobody has liked yet (DropoutNet, Volkovs et al. 2017).
+In each batch, a share of the movies goes without its own vector, so that genres alone can place a
+movie without a positive (DropoutNet, Volkovs et al. 2017).
 """
-
-import dataclasses
-from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
+from pydantic import Field
 
-from stages.common.params import Range
 from stages.retrieval import two_tower
-from stages.retrieval.training import TrainingData, genre_arrays
+from stages.retrieval.data import TrainingData
+from stages.retrieval.training import genre_arrays
 
 
-@dataclasses.dataclass(frozen=True)
 class Params(two_tower.TwoTowerParams):
-    """`movie_dropout`: share of movies that go without their own vector in a batch; `own_l2`:
-    weight of the own vectors' squared length, per movie. Unlike `l2` it does not grow with a
-    movie's likings: the fewer these are, the more its genres decide.
-    """
+    """The parameters of two towers, and the weight of a movie's own vector beside its genres."""
 
-    movie_dropout: Annotated[float, Range(0, 0.95)]
-    own_l2: Annotated[float, Range(0, 1000)]
+    movie_dropout: float = Field(ge=0, le=0.95)
+    """Share of the movies that go without their own vector in a batch."""
+
+    item_l2: float = Field(ge=0, le=1000)
+    """Weight of the squared length of the movies' own vectors, per movie.
+
+    Unlike `l2` it does not grow with a movie's positives: the fewer there are, the more its
+    genres decide.
+    """
 
 
 class GenreTower(two_tower.TwoTower):
-    """Adds `genre` [genres, d], and each movie's genres as constants."""
+    """Two towers with the weights `genre` [genres, d]; each movie's genres are constants."""
 
     def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
         super().__init__(data, params, rng, genre_arrays(data, params.dimension, rng))
-        self.ops.row_rate = params.movie_dropout
-        self.own_l2 = params.own_l2 / len(data.users)  # the loss is a mean over likings
+        self.ops.row_dropout_rate = params.movie_dropout
+        self.item_l2 = params.item_l2 / len(data.user_index)  # the loss is a mean over positives
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """That of the two towers, and the own vectors' length."""
-        own = tf.reduce_sum(w["movie"] ** 2)
-        return super().batch_loss(w, inputs) + 0.5 * self.own_l2 * own
+        """Return the loss of two towers plus the penalty on the movies' own vectors."""
+        squared_length = tf.reduce_sum(w["movie"] ** 2)
+        return super().batch_loss(w, inputs) + 0.5 * self.item_l2 * squared_length
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
-    """The model and its source of batches."""
+    """Return the model and its source of batches."""
     model = GenreTower(data, params, rng)
     return model, two_tower.batches(data, params, rng)

@@ -1,58 +1,73 @@
-"""The hard-negative retriever: BPR loss against the negatives that score highest now.
+"""The hard-negative retriever: BPR loss against the negatives with the highest current scores.
 
-In every batch some movies are drawn, and of those the hardest for each user are mined with the
-current weights (dynamic negative sampling, Zhang et al. 2013). What the user likes is left out.
+Each batch samples candidate movies uniformly. From these, the current weights mine the hardest
+negatives of each user (dynamic negative sampling, Zhang et al. 2013). A user's positives are no
+negatives.
 """
-
-import dataclasses
-from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
+from pydantic import Field
 
-from stages.common.params import Range
 from stages.retrieval import two_tower
-from stages.retrieval.training import TrainingData
+from stages.retrieval.data import TrainingData
 
-LIKED = -1e9  # the score of what is no negative
+NO_NEGATIVE = -1e9  # the score of a candidate that is a positive of the user
 
 
-@dataclasses.dataclass(frozen=True)
 class Params(two_tower.TwoTowerParams):
-    """`negatives`: movies drawn uniformly for a batch; `hard_negatives`: how many of them, those
-    that score highest with a user, each of the user's likings is set against. Fewer drawn or
-    more kept is easier; all drawn and few kept would mostly find what the user is yet to like.
-    """
+    """The parameters of two towers, and of the mining of negatives."""
 
-    negatives: Annotated[int, Range(1, 1_000_000)]
-    hard_negatives: Annotated[int, Range(1, 10_000)]
+    num_negative_candidates: int = Field(ge=1, le=1_000_000)
+    """Movies sampled uniformly for a batch, from which each user's hardest are mined."""
+
+    num_hard_negatives: int = Field(ge=1, le=10_000)
+    """Mined movies per user, those with the highest scores; every positive must beat them.
+
+    Fewer candidates or more mined movies make easier negatives. With all movies as candidates and
+    few mined ones, most negatives would be movies that the user is yet to like.
+    """
 
 
 class MinedTower(two_tower.TwoTower):
-    """Two towers whose likings must beat mined negatives one by one."""
+    """Two towers whose positives must beat mined negatives one by one."""
 
-    def liking_loss(
-        self, scores: tf.Tensor, liked: tf.Tensor, shift: tf.Tensor | None = None
+    def positive_loss(
+        self,
+        scores: tf.Tensor,
+        positive_weights: tf.Tensor,
+        log_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Sum over likings of the mean of -log sigmoid(liking - negative) (Rendle et al. 2009).
+        """Sum over positives of the mean of -log sigmoid(positive - negative) (Rendle et al. 2009).
 
-        `shift` is of no use: no negative stands for others.
+        With scores [2, 5, 3, 1], of which the first two are positives, and one mined negative
+        from all movies, the negative is 3: the loss is softplus(3 - 2) + softplus(3 - 5).
+
+        Args:
+            scores: [b, movies] of users and movies.
+            positive_weights: [b, movies] weights of positives, else 0.
+            log_weights: Not used: a mined negative does not stand for other movies.
         """
         p = self.params
-        drawn = self.ops.uniform([p.negatives], scores.shape[1], tf.int32)
-        seen = tf.gather(liked, drawn, axis=1) > 0
-        found = tf.stop_gradient(tf.where(seen, LIKED, tf.gather(scores, drawn, axis=1)))
-        mined, order = tf.math.top_k(found, min(p.hard_negatives, p.negatives), sorted=False)
-        # Gradients of the few that are mined, not of all that were drawn.
-        hardest = tf.gather(scores, tf.gather(drawn, order), batch_dims=1)
-        hardest = tf.where(mined > LIKED, hardest, LIKED)
-        place = tf.where(liked > 0)  # [likings, 2] of user and movie
-        ahead = tf.gather(hardest, place[:, 0]) - tf.gather_nd(scores, place)[:, None]
-        losses = tf.reduce_mean(tf.nn.softplus(ahead), axis=1)
-        return tf.reduce_sum(tf.gather_nd(liked, place) * losses)
+        candidates = self.ops.uniform([p.num_negative_candidates], scores.shape[1], tf.int32)
+        is_positive = tf.gather(positive_weights, candidates, axis=1) > 0
+        candidate_scores = tf.stop_gradient(
+            tf.where(is_positive, NO_NEGATIVE, tf.gather(scores, candidates, axis=1))
+        )
+        top_scores, top_index = tf.math.top_k(
+            candidate_scores, min(p.num_hard_negatives, p.num_negative_candidates), sorted=False
+        )
+        # Gathered again, so that only the mined scores have gradients, not all candidates' scores.
+        negatives = tf.gather(scores, tf.gather(candidates, top_index), batch_dims=1)
+        negatives = tf.where(top_scores > NO_NEGATIVE, negatives, NO_NEGATIVE)
+        positives = tf.where(positive_weights > 0)  # [positives, 2] of user and movie
+        user_negatives = tf.gather(negatives, positives[:, 0])
+        margins = user_negatives - tf.gather_nd(scores, positives)[:, None]
+        losses = tf.reduce_mean(tf.nn.softplus(margins), axis=1)
+        return tf.reduce_sum(tf.gather_nd(positive_weights, positives) * losses)
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
-    """The model and its source of batches."""
+    """Return the model and its source of batches."""
     model = MinedTower(data, params, rng)
     return model, two_tower.batches(data, params, rng)

@@ -1,14 +1,14 @@
-"""The id retriever: a vector per user and per movie, softmax over the whole catalogue."""
+"""The id retriever: a vector per user and per movie, and a softmax over all movies."""
 
 import numpy as np
 
 from stages.retrieval import two_tower
-from stages.retrieval.training import TrainingData
+from stages.retrieval.data import TrainingData
 
 Params = two_tower.TwoTowerParams
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
-    """The model and its source of batches."""
+    """Return the model and its source of batches."""
     model = two_tower.TwoTower(data, params, rng)
     return model, two_tower.batches(data, params, rng)

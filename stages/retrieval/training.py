@@ -1,127 +1,118 @@
-"""What all retrievers share: their data, the loop over epochs, early stopping."""
+"""The base class of all retrievers, and the loop over epochs with early stopping."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Annotated, NamedTuple, Self
+from typing import Self
 
 import numpy as np
-import polars as pl
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from pydantic import Field
 from tqdm import tqdm
 
-from stages.common.params import Range
+from stages.common.params import Section
+from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.worker import Arrays, Fitted, Worker
+from stages.retrieval.worker import Arrays, Fitted, State, Worker
 
-# Parts of a batch that a compiled model works on side by side: XLA alone keeps little more than one
-# core busy. Fixed, so that figures do not depend on the machine; several workers share them.
+# Parts of a batch that a model with XLA computes in parallel: XLA alone keeps little more than one
+# core busy. A constant, so that the weights do not depend on the machine; workers share the parts.
 PARTS = 2
-ALONE = Worker()
+SINGLE_WORKER = Worker()
 # Weights with one row per user or movie, and the ids of those rows.
-OWN_ROWS = {"user": "user_ids", "movie": "movie_ids", "bias": "movie_ids"}
+ROW_IDS = {"user": "user_ids", "movie": "movie_ids", "bias": "movie_ids"}
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingParams:
-    """What every retriever's block in params.yaml has.
+class TrainingParams(Section):
+    """The keys that the block of every retriever has. Subclasses add those of their model."""
 
-    Training ends after `epochs`, or once `patience` epochs brought no better ndcg@10 of the
-    early targets. What is validated and kept is a moving average of the weights after each epoch,
-    in which the past has the share `average`. The model of a later fold starts from
-    that of the fold before and trains for `warm_start` times as many epochs as were best; with
-    `warm_start` 0 it is trained from nothing, for as many epochs as were best.
+    tower: str
+    """Module of stages/retrieval that the retriever builds on: two_tower, transformer, or another.
+
+    dvc.yaml makes it a dependency, so that an edit retrains the retrievers that use it.
     """
 
-    dimension: Annotated[int, Range(1, 4096)]
-    batch_size: Annotated[int, Range(1, 1_000_000)]
-    epochs: Annotated[int, Range(1, 10_000)]
-    patience: Annotated[int, Range(1, 10_000)]
-    learning_rate: Annotated[float, Range(1e-8, 10)]
-    average: Annotated[float, Range(0, 0.999)]
-    warm_start: Annotated[float, Range(0, 10)]
+    dimension: int = Field(ge=1, le=4096)
+    """Length of a movie's and a user's vector."""
 
-    def sized(self, likings: int, users: int) -> Self:
-        """The params for data of so many likings and users; a retriever says how they differ."""
+    batch_size: int = Field(ge=1, le=1_000_000)
+    """Users (two_tower) or windows of positives (transformer) of a training step."""
+
+    epochs: int = Field(ge=1, le=10_000)
+    """Maximum number of epochs."""
+
+    patience: int = Field(ge=1, le=10_000)
+    """Epochs without a better ndcg@10 of the inner_val targets after which training ends."""
+
+    learning_rate: float = Field(ge=1e-8, le=10)
+    """Adam's learning rate."""
+
+    ema_decay: float = Field(ge=0, le=0.999)
+    """Decay of the moving average of the weights over epochs, which is validated and kept."""
+
+    finetune_epochs_ratio: float = Field(ge=0, le=10)
+    """Epochs of training for a later snapshot, as a ratio of the best epoch of the first.
+
+    The model starts from the weights of the previous snapshot. With 0 it is trained from scratch,
+    for as many epochs as the best of the first.
+    """
+
+    def scale_to(self, positives: int, users: int) -> Self:
+        """Return the params for data of this size; subclasses define how they scale."""
         return self
 
 
-class TrainingData(NamedTuple):
-    """Likings sorted by user and time; users and movies are numbered by their sorted ids."""
-
-    user_ids: np.ndarray  # [users]
-    movie_ids: np.ndarray  # [movies]; only movies that somebody liked
-    users: np.ndarray  # [likings] int32
-    movies: np.ndarray  # [likings] int32
-    times: np.ndarray  # [likings] int64 seconds
-    max_length: int  # of a window of a user's likings
-    catalogue_ids: np.ndarray  # [catalogue]
-    catalogue_genres: np.ndarray  # [catalogue, genres] float32; a row sums to 1, or to 0
-
-
-def training_data(likings: pl.DataFrame, genres: pl.DataFrame, max_length: int) -> TrainingData:
-    """Number the users and movies of TRAIN_HISTORIES; `genres` is the genre table."""
-    user_ids, users = np.unique(likings["user_id"].to_numpy(), return_inverse=True)
-    movie_ids, movies = np.unique(likings["movie_id"].to_numpy(), return_inverse=True)
-    flags = genres.drop("movie_id").to_numpy().astype(np.float32)
-    return TrainingData(
-        user_ids,
-        movie_ids,
-        users.astype(np.int32),
-        movies.astype(np.int32),
-        likings["timestamp"].to_numpy(),
-        max_length,
-        genres["movie_id"].to_numpy(),
-        flags / np.maximum(flags.sum(axis=1, keepdims=True), 1),
-    )
-
-
 class Retriever(tfrs.models.Model):
-    """Trainable arrays by name, and fixed ones that serving needs beside them.
+    """Trained weights by name, and constant arrays that serving needs beside them.
 
-    `compiled`: whether XLA compiles the training step; it pays where many small operations meet.
-    A subclass has `batch_loss`, the mean loss of a batch, which draws random numbers from `ops`.
+    A subclass implements `batch_loss`, which draws random numbers from `ops`. With `use_xla`, XLA
+    compiles the training step, which pays for models of many small operations.
     """
 
-    compiled = False
-    worker = ALONE
+    use_xla = False
+    worker = SINGLE_WORKER
 
-    def __init__(self, trainable: Arrays, fixed: Arrays, ops: TensorFlowOps) -> None:
+    def __init__(self, weights: Arrays, constants: Arrays, ops: TensorFlowOps) -> None:
         super().__init__()
-        # Sums in a fixed order: equal seeds give equal weights. Needs a seed, which nothing uses.
+        # Sums in a fixed order: equal seeds give equal weights. It needs a seed, which is not used.
         tf.random.set_seed(0)
         tf.config.experimental.enable_op_determinism()
-        self.w = {name: tf.Variable(value, name=name) for name, value in trainable.items()}
-        self.fixed, self.ops = fixed, ops
-        self.constants = {k: tf.constant(fixed[k]) for k in ("movie_genres",) if k in fixed}
+        self.w = {name: tf.Variable(value, name=name) for name, value in weights.items()}
+        self.constants, self.ops = constants, ops
+        names = [name for name in ("movie_genres",) if name in constants]
+        self.constant_tensors = {name: tf.constant(constants[name]) for name in names}
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """The mean loss of a batch under the weights and constants `w`."""
+        """Return the mean loss of a batch under the weights and constants `w`."""
         raise NotImplementedError
 
     def compute_loss(self, inputs: tuple[tf.Tensor, ...], training: bool = False) -> tf.Tensor:
-        """The mean loss of a batch under the weights as they are; what TFRS's own loops ask for."""
-        return self.batch_loss({**self.w, **self.constants}, inputs)
+        """Return the mean loss of a batch under the current weights, as TFRS's own loops ask."""
+        return self.batch_loss({**self.w, **self.constant_tensors}, inputs)
 
     def train_step(self, inputs: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-        """One step of the optimiser on one batch, or on this worker's share of it.
+        """Run one step of the optimiser on one batch, or on this worker's shard of it.
 
-        The loss is this worker's part of the mean; so are the gradients until the optimiser
-        has added up those of all workers.
+        A model with XLA splits the batch into `PARTS`, whose gradients are averaged. Loss and
+        gradients are scaled by the number of parts of all workers, so that their sum over all
+        workers is the mean; the optimiser sums the gradients.
         """
         step = self.ops.next_step()
-        values = {name: variable.read_value() for name, variable in self.w.items()}
+        weights = {name: variable.read_value() for name, variable in self.w.items()}
         rank, workers = self.worker.rank, self.worker.count
-        slopes_of = self._compiled if self.compiled else self._gradients
-        count = max(1, PARTS // workers) if self.compiled else 1
-        parts = [tuple(x[n::count] for x in inputs) for n in range(count)]
-        # Numbered over all workers, so that no two parts draw the same random numbers.
-        numbers = [tf.constant(rank + n * workers) for n in range(count)]
-        made = [slopes_of(values, part, step, n) for part, n in zip(parts, numbers)]
-        whole = count * workers
-        means = {k: tf.add_n([slopes[k] for _, slopes in made]) / whole for k in self.w}
+        compute = self._xla_gradients if self.use_xla else self._gradients
+        count = max(1, PARTS // workers) if self.use_xla else 1
+        losses, gradients = [], []
+        for n in range(count):
+            rows = tuple(x[n::count] for x in inputs)
+            # Numbered over all workers, so that no two parts draw the same random numbers.
+            part = tf.constant(rank + n * workers)
+            loss, gradient = compute(weights, rows, step, part)
+            losses.append(loss)
+            gradients.append(gradient)
+        parts = count * workers
+        means = {name: tf.add_n([g[name] for g in gradients]) / parts for name in self.w}
         self.optimizer.apply_gradients((means[name], self.w[name]) for name in self.w)
-        return {"loss": tf.add_n([loss for loss, _ in made]) / whole}
+        return {"loss": tf.add_n(losses) / parts}
 
     def _gradients(
         self,
@@ -130,57 +121,70 @@ class Retriever(tfrs.models.Model):
         step: tf.Tensor,
         part: tf.Tensor,
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The loss of part number `part` of a batch, and its gradients as dense tensors.
+        """Return the loss of part number `part` of a batch, and its gradients as dense tensors.
 
-        The weights are arguments: calls that read variables would wait for each other. Dense:
-        one fused pass over a large table is faster than many over its rows.
+        The weights are arguments, because calls that read variables would wait for each other.
+        The gradients are dense, because one fused pass over a large table is faster than many
+        over its rows.
         """
         self.ops.begin(step, part)
         with tf.GradientTape() as tape:
             tape.watch(w)
-            loss = self.batch_loss({**w, **self.constants}, inputs)
-        slopes = tape.gradient(loss, w)
-        return loss, {name: tf.convert_to_tensor(slope) for name, slope in slopes.items()}
+            loss = self.batch_loss({**w, **self.constant_tensors}, inputs)
+        gradients = tape.gradient(loss, w)
+        return loss, {name: tf.convert_to_tensor(g) for name, g in gradients.items()}
 
-    _compiled = tf.function(_gradients, jit_compile=True)
+    _xla_gradients = tf.function(_gradients, jit_compile=True)
 
     def arrays(self) -> Arrays:
-        """The weights as they are now."""
+        """Return the current weights."""
         return {name: variable.numpy() for name, variable in self.w.items()}
 
     def start_from(self, arrays: Arrays) -> None:
-        """Take over what a model of fewer users and movies has learned."""
+        """Start from the arrays of a model whose users and movies are a subset of this one's."""
         weights = self.arrays()
-        for name, learned in arrays.items():
-            if name in OWN_ROWS:
-                ids = OWN_ROWS[name]
-                weights[name][np.searchsorted(self.fixed[ids], arrays[ids])] = learned
+        for name, values in arrays.items():
+            if name in ROW_IDS:
+                ids = ROW_IDS[name]
+                weights[name][np.searchsorted(self.constants[ids], arrays[ids])] = values
             elif name in weights:
-                weights[name] = learned
+                weights[name] = values
         for name, variable in self.w.items():
             variable.assign(weights[name])
 
 
-def genre_arrays(data: TrainingData, dimension: int, rng: np.random.Generator):
-    """What `stages.towers.movie_vectors` needs of genres: trainable arrays, and fixed ones."""
+def genre_arrays(
+    data: TrainingData, dimension: int, rng: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """Return the weights and the constants that `towers.movie_vectors` needs for genres."""
     rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
-    fixed = {
+    constants = {
         "catalogue_ids": data.catalogue_ids,
         "catalogue_genres": data.catalogue_genres,
         "movie_genres": data.catalogue_genres[rows],
     }
     genres = data.catalogue_genres.shape[1]
-    return {"genre": normal(rng, genres, dimension, scale=dimension**-0.5)}, fixed
+    return {"genre": normal(rng, genres, dimension, scale=dimension**-0.5)}, constants
 
 
 def draw_seed(rng: np.random.Generator) -> int:
-    """A seed for random numbers that TensorFlow makes."""
+    """Draw a seed for TensorFlow's random numbers."""
     return int(rng.integers(2**30))
 
 
 def normal(rng: np.random.Generator, *shape: int, scale: float) -> np.ndarray:
-    """Random float32 weights of standard deviation `scale`."""
+    """Draw float32 weights with mean 0 and standard deviation `scale`."""
     return rng.normal(0, scale, shape).astype(np.float32)
+
+
+def updated_ema(ema: Arrays, weights: Arrays, decay: float, epoch: int) -> Arrays:
+    """Return the moving average of the weights after `epoch` (from 1).
+
+    It has no bias towards its initial value of zero, as in Adam (Kingma and Ba 2015). For example,
+    with `decay` 0.5, the average after 3 epochs weighs their weights as 1 : 2 : 4.
+    """
+    share = decay * (1 - decay ** (epoch - 1)) / (1 - decay**epoch)
+    return {k: share * ema[k] + (1 - share) * v if ema else v for k, v in weights.items()}
 
 
 def fit(
@@ -189,50 +193,49 @@ def fit(
     params: TrainingParams,
     epochs: int,
     validate: Callable[[Arrays], dict[str, float]] | None,
-    worker: Worker = ALONE,
+    worker: Worker = SINGLE_WORKER,
 ) -> Fitted:
     """Train for up to `epochs`; with `validate`, keep the best epoch, else the last.
 
     Args:
-        model: What to train.
-        batches: Gives one epoch's batches, all of one shape.
+        model: The model to train.
+        batches: Returns one epoch's batches, all of one shape.
         params: Learning rate, averaging and patience.
-        epochs: The most epochs.
-        validate: Arrays to figures, among them `ndcg@10`; the higher the better.
-        worker: Who trains.
+        epochs: Maximum number of epochs.
+        validate: Returns the metrics of arrays, among them `ndcg@10`; higher is better.
+        worker: The worker that this process is.
     """
     with worker.scope():
-        # Keras's later Adam makes a dozen passes over all weights, this one a single one.
+        # Keras's new Adam passes over all weights a dozen times a step, the legacy one once.
         optimizer = tf.keras.optimizers.legacy.Adam(params.learning_rate)
         model.compile(optimizer=optimizer)
     model.worker = worker
-    # Keras's own loop makes the parts of a batch wait for each other.
+    # Not Keras's own loop, in which the parts of a batch wait for each other.
     step = worker.step(model.train_step)
-    now = worker.restore(model)
-    progress = tqdm(range(now.epoch + 1, epochs + 1), desc="epochs", disable=None, leave=False)
-    for epoch in () if now.ended else progress:
-        losses = [step(worker.share(batch))["loss"] for batch in batches()]
-        # As in Adam, the start at zero is divided out.
-        share = params.average * (1 - params.average ** (epoch - 1)) / (1 - params.average**epoch)
-        now.average = {
-            k: share * now.average[k] + (1 - share) * v if now.average else v
-            for k, v in model.arrays().items()
-        }
-        arrays = {k: v.astype(np.float32) for k, v in now.average.items()} | model.fixed
-        row = {"epoch": epoch, "loss": worker.total(float(np.mean(losses)))}
-        now.epoch, now.ended = epoch, epoch == epochs
+    state = worker.restore_checkpoint(model)
+    progress = tqdm(range(state.epoch + 1, epochs + 1), desc="epochs", disable=None, leave=False)
+    for epoch in () if state.finished else progress:
+        losses = [step(worker.shard(batch))["loss"] for batch in batches()]
+        row = {"epoch": epoch, "loss": worker.all_reduce_sum(float(np.mean(losses)))}
+        state.epoch = epoch
+        state.ema = updated_ema(state.ema, model.arrays(), params.ema_decay, epoch)
+        arrays = {k: v.astype(np.float32) for k, v in state.ema.items()} | model.constants
         if validate is None:
-            now.best = Fitted(arrays, epoch, [])
+            state.best = Fitted(arrays, epoch, [])
         else:
-            row |= worker.agree(lambda arrays=arrays: validate(arrays))
-            now.curve.append(row)
+            row |= worker.broadcast(lambda arrays=arrays: validate(arrays))
+            keep_best(state, arrays, row)
             progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
-            best = now.best.epoch
-            if not best or row["ndcg@10"] > now.curve[best - 1]["ndcg@10"]:
-                now.best = Fitted(arrays, epoch, now.curve)
-            elif epoch - best >= params.patience:
-                now.ended = True
-        worker.keep(model, now)
-        if now.ended:
+        state.finished = epoch == epochs or epoch - state.best.epoch >= params.patience
+        worker.save_checkpoint(model, state)
+        if state.finished:
             break
-    return now.best
+    return state.best
+
+
+def keep_best(state: State, arrays: Arrays, row: dict[str, float]) -> None:
+    """Append the metrics of an epoch to the curve; keep its arrays if its ndcg@10 is the best."""
+    state.curve.append(row)
+    best = state.best.epoch
+    if not best or row["ndcg@10"] > state.curve[best - 1]["ndcg@10"]:
+        state.best = Fitted(arrays, state.epoch, state.curve)

@@ -1,53 +1,48 @@
-"""A tower of users and one of movies: what the id, genre and hard-negative retrievers share."""
+"""A user tower and a movie tower, shared by the id, genre and hard-negative retrievers."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 import tensorflow as tf
+from pydantic import Field
 
-from stages import towers
-from stages.common.params import Range
+from stages.models import towers
+from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.training import (
-    Arrays,
-    Retriever,
-    TrainingData,
-    TrainingParams,
-    draw_seed,
-    normal,
-)
+from stages.retrieval.training import Retriever, TrainingParams, draw_seed, normal
+from stages.retrieval.worker import Arrays
 
-# Adam moves the vectors of all users at every step; larger batches bound what that costs.
-MOST_STEPS = 128
+# Adam updates the vectors of all users at every step; larger batches bound the cost of that.
+MAX_STEPS = 128
 Batches = Callable[[], Iterator[tuple[np.ndarray, ...]]]
 
 
-@dataclasses.dataclass(frozen=True)
 class TwoTowerParams(TrainingParams):
-    """`l2`: weight of the vectors' squared length, per liking; `dropout`: share of the users'
-    coordinates that are dropped in training; `movies_at_once`: how many movies are drawn for a
-    batch to stand for all of them; a catalogue that is no larger is used in full.
-    """
+    """Regularization of the two towers, and the size of the softmax."""
 
-    l2: Annotated[float, Range(0, 1000)]
-    dropout: Annotated[float, Range(0, 0.95)]
-    movies_at_once: Annotated[int, Range(2, 10_000_000)]
+    l2: float = Field(ge=0, le=1000)
+    """Weight of the squared length of the vectors, per positive."""
 
-    def sized(self, likings: int, users: int) -> Self:
-        """With batches so large that an epoch has no more than `MOST_STEPS`."""
-        return dataclasses.replace(self, batch_size=max(self.batch_size, -(-users // MOST_STEPS)))
+    dropout: float = Field(ge=0, le=0.95)
+    """Share of the coordinates of users' vectors that are dropped in training."""
+
+    num_sampled: int = Field(ge=2, le=10_000_000)
+    """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
+
+    def scale_to(self, positives: int, users: int) -> Self:
+        """Return the params with batches so large that an epoch has at most `MAX_STEPS`."""
+        return self.model_copy(update={"batch_size": max(self.batch_size, -(-users // MAX_STEPS))})
 
 
 class TwoTower(Retriever):
-    """User and movie vectors whose inner product scores a liking, with a softmax over all movies.
+    """User and movie vectors whose inner product scores a positive, with a softmax over all movies.
 
-    Each liking competes with all movies that its user does not like; those the user likes too
-    are no negatives. A user's vector is the same for all their likings, so one row of scores
-    per user serves them all: few large products. Of a large catalogue each batch sees a sample,
-    in which a movie weighs as much as 1 / the probability that it is drawn.
+    Each positive competes with all movies that are no positives of its user. A user's vector is
+    the same for all their positives, so one row of scores serves them all, and a batch is a few
+    large matrix products. From a large catalogue, each batch uses a sample in which the weight of
+    a movie is 1 / the probability that it is sampled.
     """
 
     def __init__(
@@ -57,108 +52,135 @@ class TwoTower(Retriever):
         rng: np.random.Generator,
         extra: tuple[Arrays, Arrays] = ({}, {}),
     ) -> None:
+        """Draw the initial weights; `extra` has further weights and constants."""
         scale = params.dimension**-0.5
-        trainable = {
+        weights = {
             "user": normal(rng, len(data.user_ids), params.dimension, scale=scale),
             "movie": normal(rng, len(data.movie_ids), params.dimension, scale=scale),
             "bias": np.zeros(len(data.movie_ids), dtype=np.float32),
         }
-        fixed = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
+        constants = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
         ops = TensorFlowOps(params.dropout, draw_seed(rng))
-        super().__init__(trainable | extra[0], fixed | extra[1], ops)
+        super().__init__(weights | extra[0], constants | extra[1], ops)
         self.params = params
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Mean loss per liking.
+        """Return the mean loss per positive.
 
         Args:
             w: Weights and constants.
-            inputs: [b] user numbers; their [b, movies] likings, the movie's weight or 0; for a
-                sample of movies also their [movies] numbers and weights.
+            inputs: From `batches`: users, positive weights and, for a sample of the movies, the
+                sampled movies and their weights.
         """
-        users, liked, *drawn = inputs
-        shift = None
-        if drawn:
-            rows = [name for name in ("movie", "bias", "movie_genres") if name in w]
-            w = w | {name: tf.gather(w[name], drawn[0]) for name in rows}
-            shift = tf.math.log(drawn[1])
-        query = tf.gather(w["user"], users)
+        users, positive_weights, *sample = inputs
+        log_weights = None
+        if sample:
+            movie_index, movie_weights = sample
+            names = [name for name in ("movie", "bias", "movie_genres") if name in w]
+            w = w | {name: tf.gather(w[name], movie_index) for name in names}
+            log_weights = tf.math.log(movie_weights)
+        queries = tf.gather(w["user"], users)
         movies = towers.movie_vectors(w, self.ops)
         scores = tf.matmul(
-            towers.with_one(self.ops.dropout(query), self.ops),
+            towers.with_one(self.ops.dropout(queries), self.ops),
             towers.with_bias(movies, w["bias"], self.ops),
             transpose_b=True,
         )
-        size = tf.reduce_sum(query**2, axis=1)[:, None] + tf.reduce_sum(movies**2, axis=1)[None]
-        shrink = 0.5 * self.params.l2 * tf.reduce_sum(liked * size)
-        return (self.liking_loss(scores, liked, shift) + shrink) / tf.reduce_sum(liked)
+        user_lengths = tf.reduce_sum(queries**2, axis=1)[:, None]
+        lengths = user_lengths + tf.reduce_sum(movies**2, axis=1)[None]
+        penalty = 0.5 * self.params.l2 * tf.reduce_sum(positive_weights * lengths)
+        loss = self.positive_loss(scores, positive_weights, log_weights)
+        return (loss + penalty) / tf.reduce_sum(positive_weights)
 
-    def liking_loss(
-        self, scores: tf.Tensor, liked: tf.Tensor, shift: tf.Tensor | None = None
+    def positive_loss(
+        self,
+        scores: tf.Tensor,
+        positive_weights: tf.Tensor,
+        log_weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Sum of -log of exp(s) / (exp(s) + sum over unliked movies), over likings of score s.
+        """Sum over positives, with score s, of -log(exp(s) / (exp(s) + sum over negatives)).
+
+        All movies that are no positives of the user are negatives. For example, the loss of scores
+        [2, 5, 3], of which the first two are positives, is softplus(3 - 2) + softplus(3 - 5).
 
         Args:
-            scores: [b, movies] of all movies, or of those drawn.
-            liked: [b, movies] weights of likings, else 0.
-            shift: [movies] logs of the movies' weights; None if all are 1.
+            scores: [b, movies] of users and all movies, or the sampled ones.
+            positive_weights: [b, movies] weights of positives, else 0.
+            log_weights: [movies] logarithms of the movies' weights; None if all weights are 1.
         """
-        others = scores if shift is None else scores + shift
-        unliked = tf.reduce_logsumexp(tf.where(liked > 0, -1e9, others), axis=1, keepdims=True)
-        return tf.reduce_sum(liked * tf.nn.softplus(unliked - scores))
+        logits = scores if log_weights is None else scores + log_weights
+        negatives = tf.where(positive_weights > 0, -1e9, logits)
+        log_sum = tf.reduce_logsumexp(negatives, axis=1, keepdims=True)
+        return tf.reduce_sum(positive_weights * tf.nn.softplus(log_sum - scores))
 
 
-def inclusion(sizes: np.ndarray, count: int) -> np.ndarray:
-    """[n] probabilities of being drawn, proportional to `sizes` but at most 1; they sum to `count`.
+def inclusion_probabilities(sizes: np.ndarray, count: int) -> np.ndarray:
+    """[n] probabilities proportional to `sizes`, but at most 1, that sum to `count`.
 
-    `sizes` are above 0 and no fewer than `count`.
+    For example, `sizes` [6, 1, 1] and `count` 2 give [1, 0.5, 0.5].
+
+    Args:
+        sizes: [n] positive numbers, n >= `count`.
+        count: Size of the sample.
     """
-    certain = np.zeros(len(sizes), dtype=bool)
+    is_certain = np.zeros(len(sizes), dtype=bool)
     while True:
-        share = (count - certain.sum()) / max(sizes[~certain].sum(), 1e-300)
-        more = ~certain & (share * sizes >= 1)
-        if not more.any():
-            return np.where(certain, 1.0, share * sizes)
-        certain |= more
+        share = (count - is_certain.sum()) / max(sizes[~is_certain].sum(), 1e-300)
+        reaches_one = ~is_certain & (share * sizes >= 1)
+        if not reaches_one.any():
+            return np.where(is_certain, 1.0, share * sizes)
+        is_certain |= reaches_one
 
 
-def draw(chances: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` different places, each with its probability from `inclusion` (Madow 1949)."""
-    order = rng.permutation(len(chances))
-    ends = np.cumsum(chances[order])
+def systematic_sample(
+    probabilities: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw [count] different indices, each with its inclusion probability (Madow 1949)."""
+    order = rng.permutation(len(probabilities))
+    ends = np.cumsum(probabilities[order])
     picks = np.searchsorted(ends, rng.random() + np.arange(count), side="right")
     return order[picks.clip(max=len(order) - 1)]
 
 
 def batches(data: TrainingData, params: TwoTowerParams, rng: np.random.Generator) -> Batches:
-    """A source of epochs: every user once, shuffled; the last batch is filled up with others."""
+    """Return a function that yields the batches of one epoch.
+
+    An epoch has every user once, in random order; users from its start fill up the last batch.
+
+    Yields:
+        [b] int32 indices of users, and the [b, movies] float32 weights of their positives: 1, and
+        0 for other movies. Where the catalogue has more than `num_sampled` movies, the columns
+        are a sample, a positive has the weight of its movie, and two more arrays follow: the
+        [movies] int32 indices of the sample, and their [movies] float32 weights.
+    """
     shape = (len(data.user_ids), len(data.movie_ids))
-    ones = np.ones(len(data.users), dtype=np.float32)
-    likings = sp.csr_array((ones, (data.users, data.movies)), shape=shape)
-    size, count = params.batch_size, params.movies_at_once
+    ones = np.ones(len(data.user_index), dtype=np.float32)
+    positives = sp.csr_array((ones, (data.user_index, data.movie_index)), shape=shape)
+    size, count = params.batch_size, params.num_sampled
     if shape[1] > count:
         # Between uniform and by popularity: rare movies get their turn, popular ones mostly stay.
-        chances = inclusion(np.sqrt(np.bincount(data.movies)), count)
+        probabilities = inclusion_probabilities(np.sqrt(np.bincount(data.movie_index)), count)
 
-    def sample(liked: sp.csr_array) -> tuple[np.ndarray, ...]:
-        """Likings of drawn movies as a dense matrix of weights; the movies; their weights."""
-        drawn = draw(chances, count, rng)
-        weights = (1 / chances[drawn]).astype(np.float32)
-        place = np.full(shape[1], -1)
-        place[drawn] = np.arange(count)
-        columns = place[liked.indices]
-        rows = np.repeat(np.arange(size), np.diff(liked.indptr))
-        held = columns >= 0
-        dense = np.zeros((size, count), dtype=np.float32)
-        dense[rows[held], columns[held]] = weights[columns[held]]
-        return dense, drawn.astype(np.int32), weights
+    def sample_movies(rows: sp.csr_array) -> tuple[np.ndarray, ...]:
+        """Sample columns of [b, all movies] ones; return the arrays after the users'."""
+        sample = systematic_sample(probabilities, count, rng)
+        weights = (1 / probabilities[sample]).astype(np.float32)
+        sample_index = np.full(shape[1], -1)
+        sample_index[sample] = np.arange(count)
+        row_index = np.repeat(np.arange(size), np.diff(rows.indptr))
+        column_index = sample_index[rows.indices]
+        is_sampled = column_index >= 0
+        row_index, column_index = row_index[is_sampled], column_index[is_sampled]
+        positive_weights = np.zeros((size, count), dtype=np.float32)
+        positive_weights[row_index, column_index] = weights[column_index]
+        return positive_weights, sample.astype(np.int32), weights
 
     def epoch() -> Iterator[tuple[np.ndarray, ...]]:
         order = rng.permutation(shape[0])
         order = np.resize(order, -(-len(order) // size) * size)
         for start in range(0, len(order), size):
             users = order[start : start + size].astype(np.int32)
-            liked = likings[users]
-            yield users, *(sample(liked) if shape[1] > count else (liked.toarray(),))
+            rows = positives[users]
+            yield users, *(sample_movies(rows) if shape[1] > count else (rows.toarray(),))
 
     return epoch

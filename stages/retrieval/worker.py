@@ -1,4 +1,4 @@
-"""Who trains a model: one worker by itself, or several that each take a part of every batch."""
+"""Workers: one that trains a model alone, or several that share every batch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 Arrays = dict[str, np.ndarray]
-# Of a batch's arrays the first two have a row per user or window; what follows is for all rows.
-BY_ROW = 2
+# The first arrays of a batch have a row per user or window; the others belong to all rows.
+ROW_ARRAYS = 2
 
 
 class Fitted(NamedTuple):
-    """The averaged weights of the best epoch (from 1), and one row of figures per epoch."""
+    """The averaged weights of the best epoch (from 1), and one row of metrics per epoch."""
 
     arrays: Arrays
     epoch: int
@@ -23,51 +23,51 @@ class Fitted(NamedTuple):
 
 @dataclasses.dataclass
 class State:
-    """All that the loop over epochs changes, beside the model and the random numbers."""
+    """The state of the loop over epochs, apart from the model and the random numbers."""
 
     epoch: int = 0
-    average: Arrays = dataclasses.field(default_factory=dict)
+    ema: Arrays = dataclasses.field(default_factory=dict)
     best: Fitted = dataclasses.field(default_factory=lambda: Fitted({}, 0, []))
     curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    ended: bool = False
+    finished: bool = False
 
 
 class Worker:
-    """The only worker of a training; `stages.cluster_retrieval` has one of many.
+    """The only worker of a training; `RayWorker` in stages.parallel is one of several.
 
-    `rank` counts from 0, `count` are all. Their models are equal after every step.
+    `rank` is from 0 to `count` - 1. The models of all workers are equal after every step.
     """
 
     rank, count = 0, 1
 
     def scope(self) -> AbstractContextManager:
-        """Where a model and its optimiser are made."""
+        """Return the context in which a model and its optimiser are created."""
         return nullcontext()
 
-    def begin(self, fold: str, rng: np.random.Generator) -> None:
-        """Begin the training for `fold`, whose batches are drawn with `rng`."""
+    def begin(self, snapshot: str, rng: np.random.Generator) -> None:
+        """Start the training for `snapshot`, whose batches are drawn with `rng`."""
 
     def step(self, function: Callable) -> Callable:
-        """`function`, a model's training step, compiled."""
+        """Compile `function`, a model's training step."""
         return tf.function(function)
 
-    def share(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        """The rows of a batch that are this worker's."""
+    def shard(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """Return this worker's rows of a batch."""
         if self.count == 1:
             return batch
-        return (*(x[self.rank :: self.count] for x in batch[:BY_ROW]), *batch[BY_ROW:])
+        return (*(x[self.rank :: self.count] for x in batch[:ROW_ARRAYS]), *batch[ROW_ARRAYS:])
 
-    def total(self, value: float) -> float:
-        """The sum of what all workers give."""
+    def all_reduce_sum(self, value: float) -> float:
+        """Return the sum of the values of all workers."""
         return value
 
-    def agree(self, make: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """What `make` gives to the first worker, for all."""
-        return make()
+    def broadcast(self, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Compute on rank 0 and broadcast to all workers."""
+        return compute()
 
-    def restore(self, model: Any) -> State:
-        """Where this fold's training was when it was interrupted; a start otherwise."""
+    def restore_checkpoint(self, model: Any) -> State:
+        """Return the state at the last checkpoint of this snapshot, or a new one."""
         return State()
 
-    def keep(self, model: Any, state: State) -> None:
-        """Keep what `restore` needs."""
+    def save_checkpoint(self, model: Any, state: State) -> None:
+        """Save what `restore_checkpoint` needs."""

@@ -1,15 +1,15 @@
-"""The serving bundle: one folder with all that a recommendation needs, described by schema.json.
+"""The serving bundle: one folder with everything that a recommendation needs.
 
-    schema.json        format, settings, features, and what every other file holds
-    tables/*.parquet   the catalogue, genres, popularity, likings, histories and dislikes
-    arrays/*.npz       towers and item-to-item weights, by the name of their system
-    index/*.faiss      the movies of each retriever
+    schema.json        format version, settings, features, and the contents of every other file
+    tables/*.parquet   the tables of `TABLES`
+    arrays/*.npz       a generator's model, by the generator's name
+    index/*.faiss      the movie vectors of a retriever, by the retriever's name
     ranker/*.txt       LightGBM boosters, whose scores are averaged
 
-It holds no path and no time, so that it can be copied anywhere and equal models are equal bytes.
+It stores no path and no time. So the folder can be copied anywhere, and equal models give equal
+bytes.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,75 +17,86 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 import polars as pl
+from pydantic import ValidationError
 
-from stages.boosters import booster_texts, read_boosters
 from stages.common.files import read_arrays, write_arrays, write_json
+from stages.common.params import Section
 from stages.common.stage import StageError
 from stages.common.tables import (
     CATALOGUE,
-    DISLIKES,
     HISTORIES,
+    KNOWN_POSITIVES,
+    LOW_RATINGS,
     POPULARITY,
-    SPLIT,
     read_table,
     write_table,
 )
+from stages.models.boosters import parse_boosters, read_booster_texts
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA = "schema.json"
-# Features need both; for reasons they are asked in this order, the vectors last.
-ITEM_MODELS = ("ease", "item_knn")
-AGAIN = "copy the whole bundle again, or run `dvc repro export`"
-# None: the columns depend on the data.
+REMEDY = "copy the whole bundle again, or run `dvc repro export`"
+# Schemas by name; None where the columns depend on the data.
 TABLES = {
-    "user_ids": pl.Schema({"user_id": pl.Int32, "original": pl.String}),
-    "movie_ids": pl.Schema({"movie_id": pl.Int32, "original": pl.String}),
+    "user_ids": pl.Schema({"user_id": pl.Int32, "raw_id": pl.String}),
+    "movie_ids": pl.Schema({"movie_id": pl.Int32, "raw_id": pl.String}),
     "catalogue": CATALOGUE,
     "genres": None,
     "popularity": POPULARITY,
-    "likings": SPLIT,  # sorted by user and position
+    "positives": KNOWN_POSITIVES,  # sorted by user and time
     "histories": HISTORIES,  # sorted by user
-    "dislikes": DISLIKES,
+    "low_ratings": LOW_RATINGS,
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The params that serving needs, as they were when the models were trained.
-
-    `ranker`: its name; `generators`: whose candidates it orders, in the pool's order;
-    `candidates`: movies per generator; `max_candidates`: of all users together, the first by rank
-    fusion with `fusion_k`; `vectors`: the retriever behind the features; `groups`:
-    the ranker's groups of features; `max_length`: of a history; `threads`: LightGBM's.
-    """
+class Settings(Section):
+    """The params that serving needs, as they were when the models were trained."""
 
     ranker: str
+    """Name of the ranker."""
+
     generators: list[str]
+    """Generators whose candidates the ranker orders, in the order of the merged candidates'
+    columns."""
+
     candidates: int
+    """Movies per generator."""
+
     max_candidates: int
+    """Largest number of merged candidates of all users together."""
+
     fusion_k: float
-    vectors: str
-    groups: list[str]
+    """Constant of reciprocal rank fusion."""
+
+    retriever: str
+    """Retriever whose vectors the ranker's features use."""
+
+    feature_groups: list[str]
+    """The ranker's feature groups."""
+
     max_length: int
-    threads: int
+    """Largest number of movies in a history."""
+
+    num_threads: int
+    """Threads of LightGBM and FAISS."""
 
 
 class Bundle(NamedTuple):
-    """What lies in the folder, by file name without its ending."""
+    """The contents of the folder; the keys are file names without their suffix."""
 
     settings: Settings
     tables: dict[str, pl.DataFrame]
-    arrays: dict[str, dict[str, np.ndarray]]
-    indexes: dict[str, faiss.Index]
-    boosters: list[str]  # models as text
+    arrays: dict[str, dict[str, np.ndarray]]  # by generator
+    indexes: dict[str, faiss.Index]  # by retriever
+    boosters: list[str]  # LightGBM's text format
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """What schema.json says of a bundle; plain lists, numbers and texts."""
-    boosters = read_boosters(bundle.boosters)
+    """Return the content of schema.json: plain dicts, lists, numbers and texts."""
+    boosters = parse_boosters(bundle.boosters)
     return {
         "format": FORMAT,
-        "settings": dataclasses.asdict(bundle.settings),
+        "settings": bundle.settings.model_dump(),
         "features": boosters[0].feature_name(),
         "tables": {
             name: {"rows": t.height, "columns": {k: str(v) for k, v in t.schema.items()}}
@@ -107,7 +118,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def write_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write all files into `folder`, which exists."""
+    """Write all files of a bundle into `folder`, which exists and is empty."""
     for name, table in bundle.tables.items():
         write_table(table, folder / "tables" / f"{name}.parquet", table.schema)
     for name, arrays in bundle.arrays.items():
@@ -122,32 +133,40 @@ def write_bundle(bundle: Bundle, folder: Path) -> None:
 
 
 def read_schema(folder: Path) -> dict[str, Any]:
-    """schema.json, of this version of the format."""
+    """Read schema.json.
+
+    Raises:
+        StageError: It is missing, unreadable or of another version of the format.
+    """
     path = folder / SCHEMA
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StageError(f"{path}: not found; run `dvc repro export`, or give --bundle") from None
     except ValueError as error:
-        raise StageError(f"{path}: cannot be read ({error}); {AGAIN}") from None
+        raise StageError(f"{path}: cannot be read ({error}); {REMEDY}") from None
     if not isinstance(schema, dict) or schema.get("format") != FORMAT:
-        raise StageError(f"{path}: is not of format {FORMAT}; export the bundle with this code")
+        raise StageError(f"{path}: is not of format {FORMAT}; run `dvc repro export`")
     return schema
 
 
 def read_index(path: Path) -> faiss.Index:
-    """A FAISS index from its file."""
+    """Read a FAISS index.
+
+    Raises:
+        StageError: The file is missing or unreadable.
+    """
     try:
         return faiss.read_index(str(path))
     except RuntimeError:
-        raise StageError(f"{path}: cannot be read; {AGAIN}") from None
+        raise StageError(f"{path}: cannot be read; {REMEDY}") from None
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Load a bundle and compare what was loaded with its schema.
+    """Read a bundle and compare its contents with its schema.
 
     Raises:
-        StageError: A file is missing, unreadable or not what the schema says.
+        StageError: A file is missing or unreadable, or does not match the schema.
     """
     schema = read_schema(folder)
     try:
@@ -157,18 +176,18 @@ def read_bundle(folder: Path) -> Bundle:
             for name, columns in TABLES.items()
         }
         bundle = Bundle(
-            settings,
-            tables,
-            {name: read_arrays(folder / "arrays" / f"{name}.npz") for name in schema["arrays"]},
-            {name: read_index(folder / "index" / f"{name}.faiss") for name in schema["indexes"]},
-            booster_texts(folder / "ranker"),
+            settings=settings,
+            tables=tables,
+            arrays={n: read_arrays(folder / "arrays" / f"{n}.npz") for n in schema["arrays"]},
+            indexes={n: read_index(folder / "index" / f"{n}.faiss") for n in schema["indexes"]},
+            boosters=read_booster_texts(folder / "ranker"),
         )
-    except (KeyError, TypeError):
-        raise StageError(f"{folder / SCHEMA}: lacks a section; {AGAIN}") from None
+    except (KeyError, TypeError, ValidationError):
+        raise StageError(f"{folder / SCHEMA}: lacks a section; {REMEDY}") from None
     except FileNotFoundError as error:
-        raise StageError(f"{error.filename}: not found; {AGAIN}") from None
-    found = describe(bundle)
-    for section, wanted in schema.items():
-        if found.get(section) != wanted:
-            raise StageError(f"{folder}: its {section} are not those of {SCHEMA}; {AGAIN}")
+        raise StageError(f"{error.filename}: not found; {REMEDY}") from None
+    actual = describe(bundle)
+    for section, expected in schema.items():
+        if actual.get(section) != expected:
+            raise StageError(f"{folder}: its {section} do not match {SCHEMA}; {REMEDY}")
     return bundle

@@ -1,7 +1,7 @@
-"""A small HTTP server for a page on this computer that trusts nobody.
+"""A small HTTP server for a page on this computer, which trusts no client.
 
-It listens on 127.0.0.1, answers to its own names only, bounds what it reads, and lets browsers
-run nothing but the page's own script and style.
+It listens on 127.0.0.1, answers only requests for its own host names, limits the size of a
+request, and its Content-Security-Policy lets browsers run only the page's own script and style.
 """
 
 import base64
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 ADDRESS = "127.0.0.1"
 MAX_BODY = 4096  # bytes
-SECONDS = 30  # a connection may be silent
+TIMEOUT = 30  # seconds until a silent connection is closed
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -26,83 +26,91 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-Answer = tuple[str, bytes]  # content type, body
+Response = tuple[str, bytes]  # content type, body
 
 
-class RefusedError(Exception):
-    """A request that gets an error status and a message."""
+class RequestError(Exception):
+    """A bad request: the status and the message of its response."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-def policy(page: str) -> str:
-    """A Content-Security-Policy that lets the page's own script and style run, and no other."""
-    hashes = {}
+def content_security_policy(page: str) -> str:
+    """Return a Content-Security-Policy that lets only the page's own script and style run."""
+    sources = {}
     for tag in ("script", "style"):
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        hashes[tag] = f"{tag}-src 'sha256-{digest}'"
+        sources[tag] = f"{tag}-src 'sha256-{digest}'"
     nothing = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    trusted = "require-trusted-types-for 'script'; trusted-types 'none'"
-    allowed = "connect-src 'self'; img-src data:"
-    return "; ".join([nothing, *hashes.values(), allowed, trusted])
+    trusted_types = "require-trusted-types-for 'script'; trusted-types 'none'"
+    connections = "connect-src 'self'; img-src data:"
+    return "; ".join([nothing, *sources.values(), connections, trusted_types])
 
 
-def as_json(value: Any) -> Answer:
-    """A JSON answer."""
+def json_response(value: Any) -> Response:
+    """Return a JSON response with `value` as its body."""
     return "application/json; charset=utf-8", json.dumps(value, ensure_ascii=False).encode()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Check a request, route it, send the answer."""
+    """Check a request, route it, and send the response."""
 
     server: "Server"
     protocol_version = default_request_version = "HTTP/1.1"
-    timeout = SECONDS
+    timeout = TIMEOUT
 
-    def field(self, name: str) -> str:
-        """A field of the query, empty where it is not given."""
+    def query_field(self, name: str) -> str:
+        """Return a field of the query string, or an empty text if it is missing."""
         try:
             fields = parse_qs(urlsplit(self.path).query, max_num_fields=4)
         except ValueError:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, f"give one field, {name}") from None
+            raise RequestError(HTTPStatus.BAD_REQUEST, f"give one field, {name}") from None
         return fields.get(name, [""])[0]
 
     def json_body(self) -> Any:
-        """The value of a short JSON body."""
-        # Other sites' pages cannot send this type without asking, which nobody answers.
+        """Parse a JSON body of at most `MAX_BODY` bytes.
+
+        Raises:
+            RequestError: The type, the length or the text is not allowed.
+        """
+        # Another site's page may send this type only after a CORS preflight, which is refused.
         if self.headers.get_content_type() != "application/json":
-            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"[0-9]{1,9}", length) or "Transfer-Encoding" in self.headers:
-            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
         if int(length) > MAX_BODY:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send up to {MAX_BODY} bytes")
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send up to {MAX_BODY} bytes")
         try:
             return json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
+            raise RequestError(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
 
-    def route(self) -> Answer:
-        """The answer to a request, or a `RefusedError`."""
-        # A name that another site has pointed at this computer is not ours to answer for.
+    def route(self) -> Response:
+        """Return the response to the request.
+
+        Raises:
+            RequestError: The host, the path or the method is wrong, or the route refuses it.
+        """
+        # Against DNS rebinding, where another site's host name leads to this computer.
         if self.headers.get_all("Host", []) not in self.server.hosts:
-            raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this is not the host you asked for")
+            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "this is not the host you asked for")
         methods = self.server.routes.get(urlsplit(self.path).path)
         if methods is None:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+            raise RequestError(HTTPStatus.NOT_FOUND, "there is nothing here")
         if self.command not in methods:
-            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"use {', '.join(methods)}")
+            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, f"use {', '.join(methods)}")
         return methods[self.command](self)
 
     def do_GET(self) -> None:
-        """Answer any request; the name is given by `http.server`."""
+        """Respond to a request of any method; `http.server` prescribes this name."""
         try:
             self.reply(HTTPStatus.OK, *self.route())
-        except RefusedError as refusal:
-            self.send_error(refusal.status, str(refusal))
+        except RequestError as error:
+            self.send_error(error.status, str(error))
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception:
@@ -112,46 +120,47 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """An error as JSON; what is left of the request is not read."""
+        """Send an error as JSON, and close the connection without reading the rest of it."""
         self.close_connection = True
-        self.reply(HTTPStatus(code), *as_json({"error": message or HTTPStatus(code).phrase}))
+        body = {"error": message or HTTPStatus(code).phrase}
+        self.reply(HTTPStatus(code), *json_response(body))
 
-    def reply(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        """Send one whole answer."""
+    def reply(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        """Send a whole response."""
         self.send_response(status)
-        own = {"Content-Type": kind, "Content-Length": str(len(body))}
-        own["Content-Security-Policy"] = self.server.policy
+        headers = {**HEADERS, "Content-Type": content_type, "Content-Length": str(len(body))}
+        headers["Content-Security-Policy"] = self.server.policy
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            own["Allow"] = ", ".join(self.server.routes[urlsplit(self.path).path])
+            headers["Allow"] = ", ".join(self.server.routes[urlsplit(self.path).path])
         if self.close_connection:
-            own["Connection"] = "close"
-        for name, value in {**HEADERS, **own}.items():
+            headers["Connection"] = "close"
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def version_string(self) -> str:
-        """What the Server header says."""
+        """Return the value of the Server header, without Python's version."""
         return "demo"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of single requests."""
+        """Log no requests."""
 
 
-Routes = dict[str, dict[str, Callable[[Handler], Answer]]]  # path -> method -> answer
+Routes = dict[str, dict[str, Callable[[Handler], Response]]]  # path -> method -> response
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on this computer only."""
+    """A server that listens on this computer only."""
 
     daemon_threads = True
 
     def __init__(self, page: str, routes: Routes, port: int) -> None:
-        """Serve `page` at / and `routes` beside it; port 0 takes any free one."""
+        """Serve `page` at / and `routes` beside it; port 0 takes any free port."""
         super().__init__((ADDRESS, port), Handler)
         content = "text/html; charset=utf-8", page.encode()
         self.routes: Routes = {"/": {"GET": lambda _: content}, **routes}
-        self.policy = policy(page)
+        self.policy = content_security_policy(page)
         self.url = f"http://{ADDRESS}:{self.server_port}/"
         self.hosts = [[f"{name}:{self.server_port}"] for name in (ADDRESS, "localhost")]

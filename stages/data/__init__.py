@@ -1,0 +1,1 @@
+"""Raw files, ids, snapshots, and arrays of pairs."""

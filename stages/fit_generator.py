@@ -1,0 +1,32 @@
+"""Stage: fit one generator of `generators` for every snapshot, and recommend with it."""
+
+import importlib
+from pathlib import Path
+
+from stages.common.files import write_arrays
+from stages.common.params import load_params
+from stages.common.stage import run_stage
+from stages.common.tables import RECOMMENDATIONS, write_table
+from stages.data.snapshots import SNAPSHOTS, known_positives, read_histories, read_positives
+from stages.models.top_k import CandidateParams
+
+
+def main(name: str, histories: Path, model: Path, candidates: Path) -> str:
+    """Write the arrays and RECOMMENDATIONS of the generator `name` for every snapshot."""
+    generator = importlib.import_module(f"stages.generators.{name}")
+    params = load_params(generator.Params, f"generators.{name}")
+    count = load_params(CandidateParams, "candidates").count
+    all_positives = read_positives(histories)
+    for snapshot in SNAPSHOTS:
+        positives = known_positives(all_positives, snapshot)
+        users = read_histories(histories, snapshot)["user_id"].to_numpy()
+        arrays = generator.fit(positives, params)
+        lists = generator.recommend(arrays, users, positives, count)
+        write_arrays(arrays, model / f"{snapshot}.npz")
+        write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
+    movies = len(arrays["movie_ids"])
+    return f"{movies:,} movies -> {lists.height:,} candidates for {len(users):,} users"
+
+
+if __name__ == "__main__":
+    run_stage(main)

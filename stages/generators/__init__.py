@@ -1,0 +1,13 @@
+"""Candidate generators without a trained tower: one module per block of `generators`.
+
+A module `stages/generators/NAME.py` has
+
+    Params                                     a `Section` with the block's fields
+    fit(positives, params)                     -> arrays by name, saved as .npz
+    recommend(arrays, users, positives, count) -> RECOMMENDATIONS, `count` unseen movies a user
+
+where `positives` is a table with user_id and movie_id. An item-to-item model has the arrays
+`movie_ids` and `weights`, and imports `recommend` from `stages.models.item_item`; then the rankers'
+features and the explanations use its weights too. `stages.fit_generator` runs the module for every
+snapshot. Serving calls `recommend` with the arrays of the bundle.
+"""

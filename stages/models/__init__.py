@@ -1,0 +1,1 @@
+"""What NumPy, FAISS and LightGBM serve."""

@@ -1,0 +1,55 @@
+"""A ranker's LightGBM models, which are text files, so that loading them never runs code."""
+
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+
+from stages.common.stage import StageError
+
+TREES_PER_PASS = 100  # so few trees stay in the processor's cache while all rows pass through
+
+
+def read_booster_texts(folder: Path) -> list[str]:
+    """Return the boosters in a ranker's folder, as text.
+
+    Raises:
+        StageError: There is none.
+    """
+    paths = sorted(folder.glob("*.txt"))
+    if not paths:
+        raise StageError(f"{folder}: has no booster; run `dvc repro`")
+    return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def parse_boosters(texts: list[str]) -> list[lgb.Booster]:
+    """Load LightGBM models from their texts.
+
+    Raises:
+        StageError: LightGBM cannot read a text.
+    """
+    try:
+        return [lgb.Booster(model_str=text) for text in texts]
+    except lgb.basic.LightGBMError as error:
+        raise StageError(f"ranker: cannot be read ({error}); delete it and repro") from None
+
+
+def mean_scores(boosters: list[lgb.Booster], values: np.ndarray, threads: int) -> np.ndarray:
+    """Return the [n] means of the boosters' raw scores.
+
+    Args:
+        boosters: The models.
+        values: [n, features] in the order of the models' features.
+        threads: Threads of a prediction.
+    """
+    total = np.zeros(len(values))
+    for booster in boosters:
+        for start in range(0, booster.num_trees(), TREES_PER_PASS):
+            total += booster.predict(
+                values,
+                start_iteration=start,
+                num_iteration=TREES_PER_PASS,
+                raw_score=True,
+                num_threads=threads,
+            )
+    return total / len(boosters)

@@ -1,0 +1,75 @@
+"""Item-to-item models: fit one to the most popular movies, and recommend with it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from stages.models.top_k import interaction_matrix, take_unseen, top_columns
+from stages.parallel.executor import parallel_map
+
+SCORE_BATCH_USERS = 1024  # bounds the dense [users, movies] scores
+GRAM_BATCH_MOVIES = 1024  # bounds the sparse rows of a Gram matrix
+
+
+def most_popular_ids(positives: pl.DataFrame, limit: int) -> np.ndarray:
+    """Return the ids of the `limit` movies with the most positives, sorted by id."""
+    counts = positives.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
+    return counts.head(limit)["movie_id"].sort().to_numpy()
+
+
+def gram(matrix: sp.csr_array, dtype: type[np.floating]) -> np.ndarray:
+    """Return the dense [movies, movies] inner products of the columns of `matrix` [users, movies].
+
+    The product is nearly full, so as a sparse matrix it would take three times the memory. It is
+    computed in batches of rows.
+    """
+    product = np.empty((matrix.shape[1],) * 2, dtype=dtype)
+    columns = matrix.T.tocsr()
+    for start in range(0, len(product), GRAM_BATCH_MOVIES):
+        rows = slice(start, start + GRAM_BATCH_MOVIES)
+        product[rows] = (columns[rows] @ matrix).toarray()
+    return product
+
+
+def fit_item_item(
+    positives: pl.DataFrame, max_movies: int, weights: Callable[[sp.csr_array], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return `movie_ids` [m], sorted, and their `weights` [m, m] float32.
+
+    Args:
+        positives: user_id and movie_id to learn from.
+        max_movies: How many of the most popular movies are modelled.
+        weights: Computes the weights from the [users, m] matrix of ones.
+    """
+    movies = most_popular_ids(positives, max_movies)
+    users = positives["user_id"].unique().sort().to_numpy()
+    return {"movie_ids": movies, "weights": weights(interaction_matrix(positives, users, movies))}
+
+
+def recommend(
+    arrays: dict[str, np.ndarray], users: np.ndarray, positives: pl.DataFrame, count: int
+) -> pl.DataFrame:
+    """Return RECOMMENDATIONS, scored by the sum of the weights from a user's positives to a movie.
+
+    Args:
+        arrays: `movie_ids` [m], sorted, and `weights` [m, m]: row = positive, column = scored.
+        users: [n] ids, ascending.
+        positives: user_id and movie_id of what the users have seen.
+        count: Unseen movies per user.
+    """
+    movies, weights = arrays["movie_ids"], arrays["weights"]
+    seen = interaction_matrix(positives, users, movies)
+
+    def batch_lists(start: int) -> pl.DataFrame:
+        rows = seen[start : start + SCORE_BATCH_USERS]
+        scores = rows @ weights
+        scores[rows.nonzero()] = -np.inf
+        columns, best = top_columns(scores, count)
+        ids = np.where(np.isfinite(best), movies[columns], -1)
+        # Seen movies score minus infinity here, so `take_unseen` needs no keys of seen pairs.
+        batch = users[start : start + SCORE_BATCH_USERS]
+        return take_unseen(batch, ids, best, np.empty(0), count)
+
+    return pl.concat(parallel_map(batch_lists, range(0, len(users), SCORE_BATCH_USERS)))

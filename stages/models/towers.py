@@ -1,0 +1,229 @@
+"""The computation of users' and movies' vectors: NumPy runs it to serve, TensorFlow to train.
+
+A model is a dict of arrays by name, its weights float32. Every function takes the operations as
+`ops`: NumPy's by default, TensorFlow's (`stages.retrieval.ops`) in training. So serving runs the
+same code as training.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stages.models.numpy_ops import NumpyOps
+from stages.parallel.executor import parallel_map
+
+Weights = dict[str, Any]
+NORM_EPSILON = 1e-6
+TIME_GAPS = 32
+ENCODE_BATCH_USERS = 64  # fits the processor's cache: four times as fast as 2,048
+
+
+def movie_vectors(w: Weights, ops: Any = NumpyOps) -> Any:
+    """[movies, d] vectors: a movie's own vector plus, in a model with genres, its genres' part.
+
+    That part is the mean of the genres' vectors, so that a movie with many genres does not get a
+    longer vector.
+    """
+    if "genre" not in w:
+        return w["movie"]
+    return ops.dropout_rows(w["movie"]) + w["movie_genres"] @ w["genre"]
+
+
+def with_bias(vectors: Any, bias: Any, ops: Any = NumpyOps) -> Any:
+    """Append each movie's bias as one more coordinate; users have a 1 there."""
+    return ops.concat([vectors, ops.reshape(bias, (-1, 1))], 1)
+
+
+def with_one(vectors: Any, ops: Any = NumpyOps) -> Any:
+    """Append the coordinate 1, which meets a movie's bias in the inner product."""
+    return ops.concat([vectors, ops.ones_like(vectors[:, :1])], 1)
+
+
+def time_gaps(times: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[n, length] int32 classes of the time since the previous movie of a row.
+
+    The class is log2(1 + seconds), rounded down, and at most `TIME_GAPS` - 1. It is 0 at a row's
+    first movie. For example, with padding on the left:
+
+        times  [0, 100, 100, 107]
+        mask   [0, 1, 1, 1]
+        gaps   [0, 0, 0, 3]
+
+    Args:
+        times: [n, length] seconds.
+        mask: [n, length] False at padding.
+    """
+    seconds = np.diff(times, axis=1, prepend=times[:, :1])
+    has_previous = mask & np.roll(mask, 1, axis=1)
+    has_previous[:, 0] = False
+    gaps = np.floor(np.log2(np.where(has_previous, np.maximum(seconds, 0), 0) + 1))
+    return np.minimum(gaps, TIME_GAPS - 1).astype(np.int32)
+
+
+def layer_norm(x: Any, w: Weights, name: str, ops: Any) -> Any:
+    """Layer normalisation over the last axis (Ba et al. 2016)."""
+    deviation = x - ops.mean(x)
+    scale = ops.rsqrt(ops.mean(deviation * deviation) + NORM_EPSILON)
+    return deviation * scale * w[f"{name}_gain"] + w[f"{name}_bias"]
+
+
+def residual(x: Any, change: Any, w: Weights, name: str, ops: Any) -> Any:
+    """Add `change` to `x`; in a model with gates, scaled by a gate that depends on `x`.
+
+    The gate is that of LiGR (Borisyuk et al. 2025).
+    """
+    change = ops.dropout(change)
+    return x + (change * ops.sigmoid(x @ w[name]) if name in w else change)
+
+
+def split_heads(x: Any, length: int, heads: int, ops: Any) -> Any:
+    """[n, length, d] -> [n, heads, length, d / heads]."""
+    return ops.transpose(ops.reshape(x, (-1, length, heads, x.shape[-1] // heads)), (0, 2, 1, 3))
+
+
+def attention(
+    x: Any, mask: Any, positions: slice, w: Weights, block: str, heads: int, ops: Any
+) -> Any:
+    """The attention half of a block (Vaswani et al. 2017), with layer normalisation before it.
+
+    Args:
+        x: [n, length, d] states.
+        mask: [n, length, length] bool, True where a position may attend to another.
+        positions: The positions to return, which attend to all positions of `x`.
+        w: Weights.
+        block: Prefix of the names of the block's weights.
+        heads: Attention heads.
+        ops: The operations.
+
+    Returns:
+        [n, positions, d] states.
+    """
+    length, d = w["position"].shape
+    count = positions.stop - positions.start
+    h = layer_norm(x, w, f"{block}_attention", ops)
+    keys = split_heads(h @ w[f"{block}_key"], length, heads, ops)
+    values = split_heads(h @ w[f"{block}_value"], length, heads, ops)
+    queries = split_heads(h[:, positions] @ w[f"{block}_query"], count, heads, ops)
+    x = x[:, positions]
+    scores = queries @ ops.transpose(keys, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
+    weights = ops.softmax(ops.where(mask[:, None, positions], scores, -1e9))
+    h = ops.transpose(ops.dropout(weights) @ values, (0, 2, 1, 3))
+    h = ops.reshape(h, (-1, count, d)) @ w[f"{block}_output"]
+    return residual(x, h, w, f"{block}_attention_gate", ops)
+
+
+def feed_forward(x: Any, w: Weights, block: str, ops: Any) -> Any:
+    """The feed-forward half of a block, SwiGLU (Shazeer 2020), with layer normalisation before."""
+    h = layer_norm(x, w, f"{block}_feed", ops)
+    h = ops.silu(h @ w[f"{block}_gate"]) * (h @ w[f"{block}_up"])
+    return residual(x, h @ w[f"{block}_down"], w, f"{block}_feed_gate", ops)
+
+
+def encode(
+    w: Weights,
+    ids: Any,
+    gaps: Any,
+    heads: int,
+    blocks: int,
+    ops: Any = NumpyOps,
+    last_only: bool = False,
+) -> Any:
+    """Encode histories with a causal transformer (after SASRec, Kang and McAuley 2018).
+
+    Args:
+        w: Weights; `position` is [length, d].
+        ids: [n, length] indices of movies, oldest first, -1 as padding on the left.
+        gaps: [n, length] from `time_gaps`; not used by a model without `gap` weights.
+        heads: Attention heads; they share d.
+        blocks: Pre-norm blocks of attention and gated feed-forward.
+        ops: The operations.
+        last_only: Whether to return the last position only, which saves most of the last block.
+
+    Returns:
+        [n, length, d] users' vectors after each movie; with `last_only` [n, 1, d].
+    """
+    length, d = w["position"].shape
+    mask = ids >= 0
+    vectors = movie_vectors(w, ops)
+    x = ops.take(vectors, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + w["position"]
+    if "gap" in w:
+        x = x + ops.take(w["gap"], gaps)
+    x = ops.dropout(x) * ops.float32(mask)[:, :, None]
+    causal_mask = np.tril(np.ones((length, length), dtype=bool))
+    # Padding may attend to itself, because the softmax of a row without any key is undefined.
+    attention_mask = (causal_mask[None] & mask[:, None, :]) | np.eye(length, dtype=bool)[None]
+    for b in range(blocks):
+        positions = slice(length - 1 if last_only and b == blocks - 1 else 0, length)
+        x = attention(x, attention_mask, positions, w, f"block{b}", heads, ops)
+        x = feed_forward(x, w, f"block{b}", ops)
+    return layer_norm(x, w, "final", ops)
+
+
+def movie_embeddings(arrays: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """Return [movies] ids and [movies, d + 1] vectors.
+
+    They are the movies with a positive; in a model with genres, all movies of the catalogue.
+    """
+    if "genre" not in arrays:
+        return arrays["movie_ids"], with_bias(arrays["movie"], arrays["bias"])
+    vectors = arrays["catalogue_genres"] @ arrays["genre"]
+    # A movie without a positive has no vector of its own, and its bias is taken as the lowest.
+    bias = np.full(len(vectors), arrays["bias"].min(), dtype=np.float32)
+    rows = np.searchsorted(arrays["catalogue_ids"], arrays["movie_ids"])
+    vectors[rows] += arrays["movie"]
+    bias[rows] = arrays["bias"]
+    return arrays["catalogue_ids"], with_bias(vectors, bias)
+
+
+def without_genres(arrays: Weights) -> Weights:
+    """Return an equal tower without genres: their part is added to the movies' own vectors."""
+    weights = {name: value for name, value in arrays.items() if name != "genre"}
+    return weights | {"movie": movie_vectors(arrays)}
+
+
+def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return [users] ids and [users, d + 1] vectors of the users of HISTORIES.
+
+    A model with a vector per user returns only the users that it was trained on. The sequence
+    tower computes a user's vector from the history, so it returns all users.
+    """
+    users = histories["user_id"].to_numpy()
+    if "user" in arrays:
+        index = np.searchsorted(arrays["user_ids"], users).clip(max=len(arrays["user_ids"]) - 1)
+        has_vector = arrays["user_ids"][index] == users
+        return users[has_vector], with_one(arrays["user"][index[has_vector]])
+    ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
+    heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
+    weights = without_genres(arrays)  # once, not for each batch of users
+
+    def encode_batch(start: int) -> np.ndarray:
+        batch = slice(start, start + ENCODE_BATCH_USERS)
+        return encode(weights, ids[batch], gaps[batch], heads, blocks, last_only=True)[:, 0]
+
+    vectors = parallel_map(encode_batch, range(0, len(ids), ENCODE_BATCH_USERS))
+    return users, with_one(np.concatenate(list(vectors)))
+
+
+def history_matrices(
+    histories: pl.DataFrame, movie_ids: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [users, length] indices in `movie_ids`, newest last, and their `time_gaps`.
+
+    -1 is padding, or a movie that `movie_ids` lacks. For example, with `movie_ids` [10, 20, 30]
+    and `length` 3:
+
+        history           indices
+        [10, 20]          [-1, 0, 1]
+        [30, 20, 99, 10]  [1, -1, 0]
+    """
+    newest = histories.select(pl.col("history", "timestamps").list.tail(length))
+    sizes = newest["history"].list.len().to_numpy().astype(np.int64)
+    movies = newest["history"].explode().drop_nulls().to_numpy()
+    index = np.searchsorted(movie_ids, movies).clip(max=len(movie_ids) - 1)
+    mask = np.arange(length) >= length - sizes[:, None]
+    matrix = np.full(mask.shape, -1, dtype=np.int32)
+    matrix[mask] = np.where(movie_ids[index] == movies, index, -1)
+    times = np.zeros(mask.shape, dtype=np.int64)
+    times[mask] = newest["timestamps"].explode().drop_nulls().to_numpy()
+    return matrix, time_gaps(times, mask)

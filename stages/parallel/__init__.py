@@ -1,0 +1,1 @@
+"""Where independent work runs: threads of this process, or a Ray cluster."""

@@ -1,0 +1,114 @@
+"""Run independent work items in threads of this process, or on a Ray cluster.
+
+`backend` in params.yaml chooses. A result does not depend on where it was computed, so only this
+module knows the choice; the exception is the training of models, which Ray distributes
+differently. `stages.parallel.ray_backend` is imported for `ray` only.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
+
+from stages.common.params import PARAMS, read_value
+from stages.parallel.process import is_worker
+
+BLAS = ThreadpoolController()
+PENDING_PER_PROCESSOR = 4  # items that may be computed ahead of the consumer
+Item, Result = TypeVar("Item"), TypeVar("Result")
+Tables = tuple[pl.DataFrame, ...]
+
+
+@cache
+def backend() -> str:
+    """Return `local` or `ray`; `local` where there is no params.yaml, as when serving a bundle."""
+    return read_value("backend", Literal["local", "ray"]) if PARAMS.exists() else "local"
+
+
+def parallel_map(
+    function: Callable[[Any], Result],
+    items: Sequence[Item],
+    progress: str | None = None,
+    *,
+    uses_all_cores: bool = False,
+    local_only: bool = False,
+    read: Callable[[Item], Any] | None = None,
+) -> Iterator[Result]:
+    """Yield `function(item)` for each of `items`, in their order; some are computed ahead.
+
+    Args:
+        function: Must not change shared state, and must not read files, which other machines of
+            a cluster do not have.
+        items: The work items.
+        progress: Unit of a progress bar, which is shown on a terminal; None shows none.
+        uses_all_cores: Whether `function` uses all cores by itself. Then local items run one
+            after the other.
+        local_only: Whether an item is too little work to be sent to another machine.
+        read: Reads what `function` needs for an item, in the process that has the files: with
+            Ray in this one, shortly before the item is sent.
+    """
+    if backend() == "ray" and not (local_only or is_worker() or len(items) == 1):
+        from stages.parallel.ray_backend.cluster import ray_map
+
+        results: Iterable[Result] = ray_map(function, items if read is None else map(read, items))
+    else:
+        compute = function if read is None else lambda item: function(read(item))
+        in_turn = is_worker() or uses_all_cores or len(items) == 1
+        results = map(compute, items) if in_turn else _map_in_threads(compute, items)
+    hidden = None if progress else True  # None: hidden unless the output is a terminal
+    yield from tqdm(results, progress, len(items), leave=False, disable=hidden)
+
+
+def _map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Map in threads: NumPy releases the interpreter lock while it computes.
+
+    BLAS is limited to one thread meanwhile, or its threads and ours would wait for each other.
+    """
+    processors = os.cpu_count() or 1
+    pending: deque = deque()
+    with BLAS.limit(limits=1, user_api="blas"), ThreadPoolExecutor(processors) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > PENDING_PER_PROCESSOR * processors:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def map_user_shards(
+    name: str, function: Callable[..., Tables], *tables: pl.DataFrame
+) -> list[tuple[pl.DataFrame, ...]]:
+    """Apply `function` to `tables`: at once here, on a cluster to shards of their users.
+
+    Args:
+        name: Of the work; part of the path in `ray.storage`.
+        function: Takes as many tables, with all rows of some users in their order. It treats each
+            user independently, accepts tables without rows, and reads no files.
+        tables: Each with a column user_id.
+
+    Returns:
+        The results of `function`, one for each shard.
+    """
+    if backend() == "local":
+        return [function(*tables)]
+    from stages.parallel.ray_backend.shards import ray_map_user_shards
+
+    return ray_map_user_shards(name, function, tables)
+
+
+def map_by_user(name: str, function: Callable[..., Tables], *tables: pl.DataFrame) -> Tables:
+    """Apply `function` as `map_user_shards` does, and concatenate the results.
+
+    All tables that `function` returns have a column user_id and are sorted by it.
+    """
+    shards = map_user_shards(name, function, *tables)
+    if len(shards) == 1:
+        return shards[0]
+    # A user's rows are in one shard, and the stable sort keeps their order.
+    return tuple(pl.concat(parts).sort("user_id", maintain_order=True) for parts in zip(*shards))

@@ -1,0 +1,1 @@
+"""The Ray backend. Imported only where `backend` is `ray`."""

@@ -1,0 +1,157 @@
+"""Train a ranker on a Ray cluster: each worker holds whole users, and all grow the same trees.
+
+Imported only where `backend` is `ray`. Every worker runs `stages.train_ranker.train`. LightGBM's
+data-parallel learner sums the histograms of all workers, both in the cross-validation and for the
+final boosters.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from stages.common.stage import StageError
+from stages.data.hashing import split_by_user
+from stages.parallel.ray_backend.cluster import connect, ray_params
+from stages.parallel.ray_backend.training import all_gather_function, train_on_workers
+
+SUMMARY = "summary.json"
+BEFORE_EARLY_STOPPING = 20  # LightGBM's early stopping has the order 30
+Train = Callable[..., tuple[list[lgb.Booster], float]]
+
+
+def train_on_ray(
+    train: Train, examples: pl.DataFrame, params: Any, options: dict, seed: int
+) -> tuple[list[lgb.Booster], float]:
+    """Run `stages.train_ranker.train` on `ray.workers` workers, with the users split among them.
+
+    Args:
+        train: `stages.train_ranker.train`.
+        examples: Its examples; a user's rows go to one worker.
+        params: Its params.
+        options: Its options.
+        seed: Its seed.
+
+    Returns:
+        Boosters, whose scores are to be averaged, and the cross-validated metric of one.
+
+    Raises:
+        StageError: A worker would have fewer users than there are folds, or the training failed.
+    """
+    workers, num_users = ray_params().workers, examples["user_id"].n_unique()
+    shards = split_by_user(examples, workers)
+    fewest = min(shard["user_id"].n_unique() for shard in shards)
+    if fewest < params.nfold:
+        raise StageError(f"ray.workers: a worker of {workers} gets {fewest} users; set it lower")
+    ray = connect()
+    config = {
+        "shards": [ray.put(shard) for shard in shards],
+        "train": train,
+        "params": params,
+        "options": options,
+        "seed": seed,
+        "num_users": num_users,
+    }
+    return train_on_workers("lightgbm", train_loop, config, "ranker", read_checkpoint)
+
+
+def read_checkpoint(folder: Path) -> tuple[list[lgb.Booster], float]:
+    """Return the boosters and the metric that rank 0 wrote at the end of `train_loop`."""
+    summary = json.loads((folder / SUMMARY).read_text())
+    texts = [(folder / f"{n}.txt").read_text() for n in range(summary["boosters"])]
+    return [lgb.Booster(model_str=text) for text in texts], summary["metric"]
+
+
+class MetricAverager:
+    """LightGBM callback that replaces a round's metric by the mean over all workers' users.
+
+    Early stopping therefore ends all workers at the same round. `values` has the mean of each
+    round.
+    """
+
+    order = BEFORE_EARLY_STOPPING
+
+    def __init__(self, all_gather: Callable[[Any], list[Any]], users: int) -> None:
+        self.all_gather, self.users = all_gather, users
+        self.values: list[float] = []
+
+    def __call__(self, env: lgb.callback.CallbackEnv) -> None:
+        """Average the metric of this round, weighted by the workers' users."""
+        (result,) = env.evaluation_result_list
+        pairs = self.all_gather((self.users, result.metric_value))
+        mean = sum(users * value for users, value in pairs) / sum(users for users, _ in pairs)
+        env.evaluation_result_list[:] = [result._replace(metric_value=mean)]
+        self.values.append(mean)
+
+
+def connect_network() -> tuple[lgb.Booster, dict[str, Any]]:
+    """Connect LightGBM in this process with the other workers.
+
+    All boosters of the process share one connection: a booster that opened its own would close
+    the connection of the others.
+
+    Returns:
+        A booster that keeps the connection open while it lives, and the options that the other
+        boosters need to use it.
+    """
+    from ray.train.lightgbm import get_network_params
+
+    network = get_network_params()
+    quiet = {"verbosity": -1}
+    holder = lgb.Booster(quiet, lgb.Dataset(np.zeros((2, 1)), np.arange(2), params=quiet))
+    if network["num_machines"] == 1:
+        return holder, {}
+    holder.set_network(**network)
+    return holder, {
+        "num_machines": network["num_machines"],
+        "tree_learner": "data",
+        "pre_partition": True,
+    }
+
+
+def node_processors() -> int:
+    """Return the number of processors that this process's machine adds to the cluster."""
+    import ray
+
+    node_id = ray.get_runtime_context().get_node_id()
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == node_id)
+    return int(node["Resources"].get("CPU", 1))
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """Train on this worker's users; rank 0 reports the boosters, which are equal on all workers."""
+    import ray
+    import ray.train
+
+    context, all_gather = ray.train.get_context(), all_gather_function(config)
+    rank = context.get_world_rank()
+    examples = ray.get(config["shards"][rank])
+    holder, network_options = connect_network()
+    # More threads than processors wait for each other, and are several times slower.
+    threads = min(config["params"].num_threads, node_processors())
+    threads = max(1, threads // context.get_local_world_size())
+    averager = MetricAverager(all_gather, examples["user_id"].n_unique())
+    boosters, _ = config["train"](
+        examples,
+        config["params"],
+        config["options"] | network_options | {"num_threads": threads},
+        config["seed"],
+        num_users=config["num_users"],
+        callbacks=[averager],
+    )
+    metric = averager.values[boosters[0].num_trees() - 1]
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if rank == 0:
+            for n, booster in enumerate(boosters):
+                Path(folder, f"{n}.txt").write_text(booster.model_to_string(), encoding="utf-8")
+            summary = {"boosters": len(boosters), "metric": metric}
+            Path(folder, SUMMARY).write_text(json.dumps(summary))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({"metric": metric}, checkpoint=checkpoint)
+    holder.free_network()

@@ -1,0 +1,1 @@
+"""The features of the rankers, for training and for scoring."""

@@ -1,0 +1,230 @@
+"""Recommend from a bundle: generators -> merged candidates -> features -> ranker -> explanations.
+
+A single person and many users in bulk go through the same code.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import faiss
+import numpy as np
+import polars as pl
+
+from stages.candidates import search_unseen
+from stages.common.stage import StageError
+from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
+from stages.embeddings import embedding_table
+from stages.fusion import cut, fuse, max_per_user, merge
+from stages.models.boosters import parse_boosters
+from stages.models.towers import movie_embeddings, user_embeddings, without_genres
+from stages.ranking.features import build_context, build_features, generator_features
+from stages.rerank import rerank
+from stages.serving.bundle import read_bundle
+from stages.serving.explanations import explain
+
+SERVING_BATCH_USERS = 256  # bounds the memory of serving many users
+NEW_USER = -1  # an id that no data set has
+Vectors = dict[str, tuple[np.ndarray, np.ndarray]]  # by retriever: user ids and their vectors
+# RECOMMENDATIONS, with the columns that people read.
+SERVED = pl.Schema(
+    {
+        **RECOMMENDATIONS,
+        "title": pl.String,
+        "genres": CATALOGUE["genres"],
+        "generators": pl.List(pl.String),  # each with the movie's rank in its list
+        "explanation_id": pl.Int32,  # a movie of the history, or null
+        "explanation": pl.String,  # its title
+    }
+)
+
+
+def abbreviate(ids: list) -> str:
+    """Return the first five ids as text, and the number of the others."""
+    rest = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+    return ", ".join(map(str, ids[:5])) + rest
+
+
+class Recommender:
+    """The models and tables of a bundle, loaded once.
+
+    A new user has no vector in the retrievers that learn a vector per user. These retrievers are
+    left out, and the features that come from them are missing values for the ranker.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        bundle = read_bundle(folder)
+        self.settings, tables = bundle.settings, bundle.tables
+        self.catalogue, self.popularity = tables["catalogue"], tables["popularity"]
+        self.user_ids, self.movie_ids = tables["user_ids"], tables["movie_ids"]
+        self.positives = tables["positives"].select("user_id", "movie_id")
+        self.positive_users = self.positives["user_id"].to_numpy()
+        self.histories = tables["histories"]
+        self.users = self.histories["user_id"].to_numpy()
+        self.candidate_limit = max_per_user(
+            self.settings.max_candidates, len(self.users), self.settings.candidates
+        )
+        self.newest_time = int(tables["positives"]["timestamp"].max())
+        self.indexes = bundle.indexes
+        self.towers = {name: without_genres(bundle.arrays[name]) for name in bundle.indexes}
+        self.models = {n: a for n, a in bundle.arrays.items() if n not in bundle.indexes}
+        self.boosters = parse_boosters(bundle.boosters)
+        retriever = bundle.arrays[self.settings.retriever]
+        self.context = build_context(
+            catalogue=self.catalogue,
+            genres=tables["genres"],
+            popularity=self.popularity,
+            positives=tables["positives"],
+            low_ratings=tables["low_ratings"],
+            movie_vectors=embedding_table("movie_id", *movie_embeddings(retriever)),
+            # Users' vectors are computed for each request.
+            user_vectors=pl.DataFrame(schema={"user_id": pl.Int32, "embedding": pl.Float32}),
+            item_item={n: arrays for n, arrays in self.models.items() if "weights" in arrays},
+        )
+        # The first recommendation of a process includes one-time setup, so make one here.
+        self.for_person(NEW_USER, [int(self.catalogue["movie_id"][0])], 1)
+
+    def generator_lists(
+        self, histories: pl.DataFrame, seen: pl.DataFrame, vectors: Vectors
+    ) -> dict[str, pl.DataFrame]:
+        """Return RECOMMENDATIONS of every generator for the users of `histories`.
+
+        Args:
+            histories: HISTORIES.
+            seen: user_id and movie_id of all their positives.
+            vectors: The ids of the users that each retriever has a vector for, and the vectors.
+        """
+        users, count = histories["user_id"].to_numpy(), self.settings.candidates
+        lists = {}
+        for name in self.settings.generators:
+            if name in self.models:
+                generator = importlib.import_module(f"stages.generators.{name}")
+                lists[name] = generator.recommend(self.models[name], users, seen, count)
+            elif len(vectors[name][0]):
+                lists[name] = search_unseen(self.indexes[name], *vectors[name], seen, count)
+            else:
+                lists[name] = pl.DataFrame(schema=RECOMMENDATIONS)
+        return lists
+
+    def rank(
+        self, histories: pl.DataFrame, seen: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return RECOMMENDATIONS of all candidates, and the merged candidates they come from.
+
+        Args:
+            histories: HISTORIES.
+            seen: user_id and movie_id of all positives of these users.
+        """
+        # One user is too little work for several threads, which would wait for each other.
+        threads = 1 if histories.height == 1 else self.settings.num_threads
+        faiss.omp_set_num_threads(threads)
+        vectors = {n: user_embeddings(arrays, histories) for n, arrays in self.towers.items()}
+        merged = merge(self.generator_lists(histories, seen, vectors))
+        if merged.height > self.candidate_limit:  # otherwise no user has more
+            fused = fuse(merged, self.settings.generators, self.settings.fusion_k)
+            merged, _ = cut(merged, fused, self.candidate_limit)
+        groups = self.settings.feature_groups
+        context = self.context._replace(user_vectors=vectors[self.settings.retriever])
+        features = generator_features(merged, groups)
+        features = build_features(features, histories, context, groups)
+        return rerank(self.boosters, features, threads), merged
+
+    def recommend(self, histories: pl.DataFrame, seen: pl.DataFrame, top: int) -> pl.DataFrame:
+        """Return SERVED rows of each user's `top` best movies, sorted by user and rank.
+
+        Args:
+            histories: HISTORIES, sorted by user.
+            seen: user_id and movie_id of all positives of these users.
+            top: Movies per user.
+        """
+        ranked, merged = self.rank(histories, seen)
+        recommendations = ranked.filter(pl.col("rank") <= top)
+        ranks = [
+            pl.when(pl.col(f"rank_{n}").is_not_null()).then(pl.format(n + " {}", f"rank_{n}"))
+            for n in self.settings.generators
+        ]
+        titles = self.catalogue.select("movie_id", "title", "genres")
+        explanations = titles.select(explanation_id="movie_id", explanation="title")
+        return (
+            recommendations.with_columns(
+                explanation_id=explain(self.context, histories, recommendations)
+            )
+            .join(merged, on=["user_id", "movie_id"], how="left", maintain_order="left")
+            .with_columns(generators=pl.concat_list(ranks).list.drop_nulls())
+            .join(titles, on="movie_id", how="left", maintain_order="left")
+            .join(explanations, on="explanation_id", how="left", maintain_order="left")
+            .select(pl.col(name).cast(kind) for name, kind in SERVED.items())
+        )
+
+    def positives_of(self, users: np.ndarray) -> pl.DataFrame:
+        """Return user_id and movie_id of all positives of the sorted `users`.
+
+        For one user, a binary search replaces the scan.
+        """
+        start = np.searchsorted(self.positive_users, users[0])
+        end = np.searchsorted(self.positive_users, users[-1], side="right")
+        rows = self.positives[int(start) : int(end)]
+        return rows if len(users) == 1 else rows.filter(pl.col("user_id").is_in(users))
+
+    def history_rows(self, users: np.ndarray) -> np.ndarray:
+        """Return the rows of `users` in the histories.
+
+        Raises:
+            StageError: Some of the users have no positive.
+        """
+        rows = np.searchsorted(self.users, users).clip(max=len(self.users) - 1)
+        missing = np.asarray(users)[self.users[rows] != users]
+        if len(missing):
+            names = abbreviate(missing.tolist())
+            raise StageError(f"user {names}: has no positive; give others, or --liked")
+        return rows
+
+    def for_person(self, user: int, liked: list[int], top: int) -> pl.DataFrame:
+        """Return SERVED rows for a user whose newest positives are the movies `liked`.
+
+        Args:
+            user: A user_id with a positive in the bundle, or `NEW_USER`.
+            liked: movie_id of any number of movies, which follow the user's own positives.
+            top: Number of movies.
+
+        Raises:
+            StageError: The user has no positive.
+        """
+        positives, movies, times = self.positives[:0], [], []
+        if user != NEW_USER:
+            row = int(self.history_rows(np.array([user]))[0])
+            positives = self.positives_of(self.users[row : row + 1])
+            movies = self.histories["history"][row].to_list()
+            times = self.histories["timestamps"][row].to_list()
+        seen = list(dict.fromkeys([*positives["movie_id"], *liked]))
+        added = seen[positives.height :]
+        now, length = max(times or [self.newest_time]), self.settings.max_length
+        history = {
+            "user_id": [user],
+            "history": [(movies + added)[-length:]],
+            "timestamps": [(times + [now] * len(added))[-length:]],
+            "history_length": [len(seen)],
+        }
+        pairs = {"user_id": [user] * len(seen), "movie_id": seen}
+        seen_pairs = pl.DataFrame(pairs, schema=self.positives.schema)
+        return self.recommend(pl.DataFrame(history, schema=HISTORIES), seen_pairs, top)
+
+    def for_users(
+        self, users: np.ndarray, top: int, on_batch: Callable[[int], object] = int
+    ) -> Iterator[pl.DataFrame]:
+        """Yield SERVED rows of `users`, a batch of users at a time, sorted by user and rank.
+
+        Args:
+            users: user_id in any order; repeated ids count once.
+            top: Movies per user.
+            on_batch: Called after each batch with its number of users.
+
+        Raises:
+            StageError: Some of the users have no positive.
+        """
+        rows = np.unique(self.history_rows(users))
+        for start in range(0, len(rows), SERVING_BATCH_USERS):
+            batch = rows[start : start + SERVING_BATCH_USERS]
+            seen = self.positives_of(self.users[batch])
+            yield self.recommend(self.histories[batch], seen, top)
+            on_batch(len(batch))

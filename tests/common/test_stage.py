@@ -1,0 +1,68 @@
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.common.stage import StageError, run_stage
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    movies: Path
+    low_ratings: Path
+
+
+def run(main, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["stages/toy.py", *arguments])
+    run_stage(main)
+
+
+def test_a_text_is_positional_a_path_an_option_a_dataclass_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    calls = []
+
+    def main(name: str, sources: Sources, model: Path) -> str:
+        calls.append((name, sources, model))
+        return "summary"
+
+    options = ["--low-ratings", "data/low", "--model", "data/m", "--movies", "data/movies"]
+    run(main, monkeypatch, "basic", *options)
+    sources = Sources(movies=Path("data/movies"), low_ratings=Path("data/low"))
+    assert calls == [("basic", sources, Path("data/m"))]
+    assert capsys.readouterr().err.startswith("toy@basic: summary, ")
+
+
+def test_a_missing_option_of_a_dataclass_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def main(sources: Sources) -> str:
+        raise AssertionError
+
+    with pytest.raises(SystemExit) as end:
+        run(main, monkeypatch, "--movies", "data/movies")
+    assert end.value.code == 2
+    assert "--low-ratings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (StageError("a.csv: is empty; put the data in"), "error: a.csv: is empty; put the data in"),
+        (MemoryError("32 GiB"), "error: memory: 32 GiB; see `positives.sample_users`"),
+    ],
+)
+def test_an_error_that_a_user_can_mend_is_one_line(
+    error: Exception,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def main() -> str:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run(main, monkeypatch)
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"{line}\n"

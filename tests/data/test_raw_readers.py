@@ -1,0 +1,168 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.common.params import YAML
+from stages.common.stage import StageError
+from stages.data.raw_formats import raw_file_names
+from tests.conftest import ROOT
+from tests.raw_folder import clean_folder, run_clean
+
+RATINGS = {
+    "ratings.csv": "userId,movieId,rating,timestamp\n1,10,4.0,100\n2,20,3.5,200\n",
+    "rating.csv": '"userId","movieId","rating","timestamp"\n1,10,4,"1970-01-01 00:01:40"\n'
+    '2,20,3.5,"1970-01-01 00:03:20"\n',
+    "ratings.dat": "1::10::4::100\n2::20::3.5::200\n",
+    "u.data": "1\t10\t4\t100\n2\t20\t3.5\t200\n",
+    "x.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    "1\t10\t4\t100\n2\t20\t3.5\t200\n",
+}
+MOVIES_NAMES = {
+    "ratings.csv": "movies.csv",
+    "rating.csv": "movie.csv",
+    "ratings.dat": "movies.dat",
+    "u.data": "u.item",
+    "x.inter": "x.item",
+}
+U_ITEM = "{}|{}|01-Jan-1995||http://x|{}\n"
+MOVIES = {
+    "ratings.csv": 'movieId,title,genres\n10,"Été, L\' (1995)",Comedy|Drama\n'
+    "20,B,(no genres listed)\n",
+    "rating.csv": 'movieId,title,genres\n10,"Été, L\' (1995)",Comedy|Drama\n'
+    "20,B,(no genres listed)\n",
+    "ratings.dat": "10::Été, L' (1995)::Comedy|Drama\n20::B::\n",
+    "u.data": U_ITEM.format(10, "Été, L' (1995)", "|".join("0000010010000000000"))
+    + U_ITEM.format(20, "B", "|".join("1000000000000000000")),
+    "x.inter": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    "10\tÉté, L'\t1995\tComedy Drama\n20\tB\t\tunknown\n",
+}
+
+
+@pytest.mark.parametrize("ratings_name", RATINGS)
+def test_every_text_format_gives_the_same_tables(ratings_name: str, tmp_path: Path) -> None:
+    is_latin = ratings_name in ("ratings.dat", "u.data")
+    (tmp_path / ratings_name).write_text(RATINGS[ratings_name])
+    path = tmp_path / MOVIES_NAMES[ratings_name]
+    path.write_text(MOVIES[ratings_name], encoding="latin-1" if is_latin else "utf-8")
+    names = [ratings_name, path.name]
+    assert raw_file_names([*names, "other.csv"], "f") == names
+    ratings, catalogue, _ = clean_folder(tmp_path)
+    assert ratings.select("user_id", "movie_id", "rating", "timestamp").rows() == [
+        (1, 10, 4.0, 100),
+        (2, 20, 3.5, 200),
+    ]
+    assert catalogue.rows() == [
+        (10, "Été, L' (1995)", 1995, ["Comedy", "Drama"]),
+        (20, "B", None, []),
+    ]
+
+
+def test_parquet_gives_the_same_tables(tmp_path: Path) -> None:
+    pl.DataFrame(
+        {"userId": [1], "movieId": [10], "rating": [4.0], "timestamp": [100]}
+    ).write_parquet(tmp_path / "ratings.parquet")
+    pl.DataFrame({"movieId": [10], "title": ["A (1995)"], "genres": ["Comedy"]}).write_parquet(
+        tmp_path / "movies.parquet"
+    )
+    ratings, catalogue, _ = clean_folder(tmp_path)
+    assert ratings.row(0) == (1, 10, 4.0, 100, 0)
+    assert catalogue.row(0) == (10, "A (1995)", 1995, ["Comedy"])
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("userId,movieId,timestamp\n1,1,1\n")
+    with pytest.raises(StageError, match=r"ratings.csv: has no column 'rating' among userId"):
+        clean_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.dat", "x.inter"])
+def test_an_empty_file_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(StageError, match=rf"{name}: is empty"):
+        clean_folder(tmp_path)
+
+
+def test_a_movies_file_may_lack_genres_titles_and_years(raw: Path) -> None:
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,30,4,100\n")
+    (raw / "movies.csv").write_text("movieId,title\n30,A (1995)\n31,B\n")
+    assert run_clean(raw).catalogue.rows() == [(30, "A (1995)", 1995, []), (31, "B", None, [])]
+    (raw / "movies.csv").write_text("movieId,year,title\n30,1995,A\n31,2001,B (2000)\n")
+    rows = run_clean(raw).catalogue.rows()
+    assert rows == [(30, "A (1995)", 1995, []), (31, "B (2000)", 2000, [])]
+    (raw / "movies.csv").write_text("movieId,genres\n30,Drama|Comedy\n")
+    assert run_clean(raw).catalogue.rows() == [(30, "movie 30", None, ["Drama", "Comedy"])]
+
+
+@pytest.mark.parametrize("name", ["interactions.csv", "log.inter", "interactions.parquet"])
+def test_without_ratings_every_row_is_a_positive(raw: Path, name: str) -> None:
+    table = pl.DataFrame({"user_id": [1, 1], "item_id": [5, 6], "timestamp": [100, 200]})
+    if name.endswith(".parquet"):
+        table.write_parquet(raw / name)
+    else:
+        table.write_csv(raw / name, separator="\t" if name.endswith(".inter") else ",")
+    outputs = run_clean(raw, clean__rating_max=1.0)
+    assert outputs.ratings["rating"].to_list() == [1.0, 1.0]
+
+
+def test_ratings_under_another_name_do_not_become_positives(raw: Path) -> None:
+    (raw / "ratings.csv").write_text("userId,movieId,stars,timestamp\n1,2,3,4\n")
+    message = r"has no column 'rating' among .*stars.*; set data\.columns\.rating to one of them"
+    with pytest.raises(StageError, match=message):
+        run_clean(raw)
+    assert run_clean(raw, data__columns__rating="stars").ratings["rating"].to_list() == [3]
+
+
+BOOK_COLUMNS = {"user": "User-ID", "item": "ISBN", "rating": "Book-Rating", "timestamp": "Date"}
+BOOK_COLUMNS |= {"title": "Book-Title", "year": "Year-Of-Publication", "genres": "Shelf"}
+BOOK_PARAMS = {f"data__columns__{field}": name for field, name in BOOK_COLUMNS.items()}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_columns_of_other_names_separators_and_scales(raw: Path, kind: str) -> None:
+    ratings = {"Note": ["a,b", "c"], "ISBN": ["02X", "01"], "User-ID": [7, 8]}
+    ratings |= {"Book-Rating": [10, 7], "Date": ["2005-04-02", "2005-04-03"]}
+    books = {"ISBN": ["01", "02X"], "Book-Title": ["A, or B", "C"]}
+    books |= {"Year-Of-Publication": [1999, 2000], "Shelf": ["Crime|War", None]}
+    for name, table in (("ratings", pl.DataFrame(ratings)), ("items", pl.DataFrame(books))):
+        path = raw / f"{name}.{kind}"
+        if kind == "parquet":
+            dates = [pl.col(c).str.to_date() for c in table.columns if c == "Date"]
+            table.with_columns(dates).write_parquet(path)
+        else:
+            table.write_csv(path, separator="\t" if kind == "tsv" else ";")
+    outputs = run_clean(raw, clean__rating_max=10.0, **BOOK_PARAMS)
+    assert outputs.raw_rows() == [("7", "02X", 10), ("8", "01", 7)]
+    assert outputs.ratings["timestamp"].to_list() == [1112400000, 1112486400]
+    assert outputs.catalogue.rows() == [
+        (1, "A, or B (1999)", 1999, ["Crime", "War"]),
+        (2, "C (2000)", 2000, []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "message"),
+    [
+        ("user", "uid", r"ratings\.csv: has no column 'uid' among userId, movieId"),
+        ("title", "name", r"movies\.csv: has no column 'name' among .*; set data\.columns\.title"),
+        ("user", 5, r"data\.columns\.user: is 5; write a text"),
+        ("colour", "red", r"data\.columns\.colour: unknown key; use one of user, item"),
+    ],
+)
+def test_wrong_names_of_columns(raw: Path, field: str, name: object, message: str) -> None:
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,3,4\n")
+    (raw / "movies.csv").write_text("movieId,title,genres\n2,A,Drama\n")
+    with pytest.raises(StageError, match=message):
+        run_clean(raw, **{f"data__columns__{field}": name})
+
+
+def test_a_format_without_a_header_takes_no_names(raw: Path) -> None:
+    (raw / "u.data").write_text("1\t2\t3\t4\n")
+    with pytest.raises(StageError, match=r"data\.columns\.item: .*u\.data has no header; set it"):
+        run_clean(raw, data__columns__item="isbn")
+
+
+def test_the_params_name_every_column_once() -> None:
+    block = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["data"]["columns"]
+    assert set(block) == {"user", "item", "rating", "timestamp", "title", "year", "genres"}
+    assert set(block.values()) == {None}

@@ -1,0 +1,87 @@
+import math
+
+import polars as pl
+import pytest
+
+from stages.evaluation.metrics import (
+    AT_K,
+    AtK,
+    leaderboard_columns,
+    list_metrics,
+    rank_systems,
+    target_ranks,
+    user_metrics,
+)
+from tests.small_tables import held_out_targets, movie_popularity, scored_lists
+
+
+def test_a_target_is_ranked_behind_all_of_equal_score() -> None:
+    lists = scored_lists([(1, 10, 0.9), (1, 11, 0.5), (1, 12, 0.5), (2, 10, 0.9)])
+    # Movie 11 comes first among equals in the list, and still gets the worse rank 3.
+    targets = held_out_targets([(1, 11), (2, 99), (3, 10)])
+    assert target_ranks(lists, targets).to_list() == [3, 0, 0]
+
+
+def test_targets_of_equal_score_get_the_last_ranks_among_the_equals() -> None:
+    lists = scored_lists([(1, 10, 0.9), (1, 11, 0.5), (1, 12, 0.5), (1, 13, 0.5), (1, 14, 0.1)])
+    assert target_ranks(lists, held_out_targets([(1, 11), (1, 13)])).to_list() == [3, 4]
+
+
+def test_a_nan_score_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        target_ranks(scored_lists([(1, 10, math.nan)]), held_out_targets([(1, 10)]))
+
+
+def test_metrics_of_one_target_by_hand() -> None:
+    ranks = pl.DataFrame({"user_id": [1, 2, 3], "rank": [1, 3, 0]})
+    table = user_metrics(ranks, [1, 10]).sort("user_id")
+    # Ranks 1 and 3 give 1 and 1 / log2(4) = 0.5; a miss gives 0.
+    assert table["ndcg@10"].to_list() == pytest.approx([1, 0.5, 0])
+    assert table["mrr"].to_list() == pytest.approx([1, 1 / 3, 0])
+    assert table["recall@1"].to_list() == [1, 0, 0]
+    assert table["recall@10"].to_list() == table["hit_rate@10"].to_list() == [1, 1, 0]
+    assert table["precision@10"].to_list() == pytest.approx([0.1, 0.1, 0])
+
+
+def test_metrics_of_several_targets_by_hand() -> None:
+    ranks = pl.DataFrame({"user_id": [1, 1, 1], "rank": [2, 0, 5]})
+    row = user_metrics(ranks, [2, 10]).row(0, named=True)
+    assert row["recall@2"] == pytest.approx(1 / 3)
+    assert row["recall@10"] == pytest.approx(2 / 3)
+    assert row["hit_rate@2"] == 1
+    assert row["precision@2"] == pytest.approx(1 / 2)
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert row["ndcg@10"] == pytest.approx((1 / math.log2(3) + 1 / math.log2(6)) / ideal)
+    # Only two of the three targets fit into the top 2.
+    assert row["ndcg@2"] == pytest.approx((1 / math.log2(3)) / (1 + 1 / math.log2(3)))
+    assert row["mrr"] == pytest.approx(1 / 2)
+
+
+def test_coverage_counts_only_evaluated_users_and_movies_with_a_positive() -> None:
+    lists = scored_lists([(1, 10, 1.0), (1, 11, 0.5), (2, 12, 1.0)])
+    popularity = movie_popularity({10: 4, 11: 3, 12: 2, 13: 1, 14: 0})
+    metrics = list_metrics(lists, pl.Series([1], dtype=pl.Int32), popularity)
+    assert metrics == {"coverage@10": 0.5}
+
+
+def test_coverage_looks_at_the_top_ten() -> None:
+    lists = scored_lists([(1, movie, 1 / movie) for movie in range(1, 21)])
+    popularity = movie_popularity(dict.fromkeys(range(1, 21), 1))
+    assert list_metrics(lists, pl.Series([1], dtype=pl.Int32), popularity)["coverage@10"] == 0.5
+
+
+def test_the_leaderboard_shows_a_metric_at_the_cutoffs_that_it_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = leaderboard_columns()
+    assert columns == [
+        *("recall@1", "recall@10", "recall@20", "recall@50", "recall@200"),
+        *("ndcg@10", "ndcg@20", "ndcg@200", "mrr", "coverage@10"),
+    ]
+    monkeypatch.setitem(AT_K, "toy", AtK(lambda k: pl.lit(k), (3, 5)))
+    assert leaderboard_columns() == [*columns[:-2], "toy@3", "toy@5", *columns[-2:]]
+
+
+def test_systems_are_ordered_by_accuracy_and_equal_ones_keep_their_order() -> None:
+    board = {name: {"ndcg@10": value} for name, value in zip("abcd", (0.1, 0.3, 0.3, 0.2))}
+    assert rank_systems(board, ["a", "c", "b", "d"]) == ["c", "b", "d", "a"]

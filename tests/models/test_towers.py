@@ -1,0 +1,100 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.models.towers import (
+    TIME_GAPS,
+    encode,
+    history_matrices,
+    movie_embeddings,
+    time_gaps,
+    user_embeddings,
+    without_genres,
+)
+from tests.tiny_chain import LENGTH, random_sequence_tower
+
+HISTORIES = {"user_id": pl.Int32, "history": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    """A random sequence tower of 12 movies, in a catalogue of 15."""
+    ids = np.arange(1, 16, dtype=np.int32)
+    genres = pl.DataFrame({"movie_id": ids, "genre_a": ids % 2, "genre_b": ids % 3 == 0})
+    return random_sequence_tower(np.random.default_rng(2), ids[:12], genres)
+
+
+def sizes(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
+    return int(arrays["num_heads"]), int(arrays["num_blocks"])
+
+
+def test_padding_and_the_future_do_not_change_a_users_vector(arrays: dict) -> None:
+    heads, blocks = sizes(arrays)
+    a = np.array([[-1, -1, -1, -1, -1, 3, 1, 2]])
+    b = np.array([[-1, -1, -1, -1, -1, 3, 1, 7]])
+    gaps = np.array([[0, 0, 0, 0, 0, 0, 4, 9]])
+    states_a, states_b = (encode(arrays, ids, gaps, heads, blocks) for ids in (a, b))
+    assert states_a.shape == (1, LENGTH, arrays["movie"].shape[1])
+    assert np.allclose(states_a[:, :-1], states_b[:, :-1], atol=1e-6)
+    assert not np.allclose(states_a[:, -1], states_b[:, -1], atol=1e-3)
+    last = encode(arrays, a, gaps, heads, blocks, last_only=True)
+    assert last.shape == (1, 1, arrays["movie"].shape[1])
+    assert np.allclose(last[:, 0], states_a[:, -1], atol=1e-6)
+
+    padding = np.ones((4, arrays["position"].shape[1]), np.float32)
+    long_arrays = arrays | {"position": np.concatenate([padding, arrays["position"]])}
+    long_ids = np.concatenate([np.full((1, 4), -1), a], axis=1)
+    long_gaps = np.concatenate([np.zeros((1, 4), int), gaps], axis=1)
+    long_states = encode(long_arrays, long_ids, long_gaps, heads, blocks)
+    assert np.allclose(long_states[:, -1], states_a[:, -1], atol=1e-5)
+
+
+def test_history_matrices_are_right_aligned_and_skip_unknown_movies() -> None:
+    rows = [(1, [10, 20], [5, 8]), (2, [30, 20, 99, 10], [0, 100, 100, 107])]
+    histories = pl.DataFrame(rows, schema=HISTORIES, orient="row")
+    movies, gaps = history_matrices(histories, np.array([10, 20, 30]), 3)
+    assert movies.tolist() == [[-1, 0, 1], [1, -1, 0]]
+    assert gaps.tolist() == [[0, 0, 2], [0, 0, 3]]
+
+
+def test_time_gaps_are_logarithmic_and_bounded() -> None:
+    times = np.array([[0, 100, 100, 107], [0, 1, 0, 2**40]])
+    mask = np.array([[False, True, True, True], [True] * 4])
+    gaps = time_gaps(times, mask)
+    assert gaps.tolist() == [[0, 0, 0, 3], [0, 1, 0, TIME_GAPS - 1]]
+    assert gaps.dtype == np.int32
+
+
+def test_a_tower_with_genres_has_a_vector_of_every_movie(arrays: dict) -> None:
+    ids, vectors = movie_embeddings(arrays)
+    assert ids.tolist() == list(range(1, 16))
+    genre_part = arrays["catalogue_genres"] @ arrays["genre"]
+    assert np.allclose(vectors[:12, :-1], arrays["movie"] + genre_part[:12])
+    assert np.allclose(vectors[12:, :-1], genre_part[12:])
+    assert np.array_equal(vectors[:12, -1], arrays["bias"])
+    assert (vectors[12:, -1] == arrays["bias"].min()).all()
+    ids, plain_vectors = movie_embeddings(without_genres(arrays))
+    assert ids.tolist() == list(range(1, 13))
+    assert np.allclose(plain_vectors, vectors[:12], atol=1e-6)
+
+
+def test_a_sequence_tower_has_a_vector_of_every_user(
+    arrays: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.models.towers.ENCODE_BATCH_USERS", 2)
+    rows = [(4, [3, 1], [0, 5]), (6, [2], [0]), (9, list(range(1, 13)), list(range(12)))]
+    histories = pl.DataFrame(rows, schema=HISTORIES, orient="row")
+    users, vectors = user_embeddings(arrays, histories)
+    assert users.tolist() == [4, 6, 9]
+    ids, gaps = history_matrices(histories, arrays["movie_ids"], LENGTH)
+    states = encode(arrays, ids, gaps, *sizes(arrays))[:, -1]
+    assert np.allclose(vectors[:, :-1], states, atol=1e-5)
+    assert (vectors[:, -1] == 1).all()
+
+
+def test_a_tower_of_user_ids_has_a_vector_of_the_users_that_it_was_trained_on() -> None:
+    arrays = {"user_ids": np.array([2, 5]), "user": np.array([[1, 2], [3, 4]], np.float32)}
+    rows = [(user, [1], [0]) for user in (1, 5, 7)]
+    users, vectors = user_embeddings(arrays, pl.DataFrame(rows, schema=HISTORIES, orient="row"))
+    assert users.tolist() == [5]
+    assert vectors.tolist() == [[3, 4, 1]]

@@ -1,0 +1,210 @@
+"""Bad input and its outcome: the cases of `test_faults`, and the source of docs/faults.md.
+
+python -m tests.pipeline.faults > docs/faults.md
+"""
+
+import dataclasses
+import gzip
+import io
+import zipfile
+import zlib
+from typing import Any
+
+HEAD = "userId,movieId,rating,timestamp\n"
+# Three users, each with five positives and one low rating, out of seven movies.
+ROWS = [
+    (u, m, 2.0 if m == 10 * u else 4.5, 1000 * u + m) for u in (1, 2, 3) for m in range(10, 70, 10)
+]
+RATINGS = HEAD + "".join(f"{u},{m},{r},{t}\n" for u, m, r, t in ROWS)
+MOVIES = "movieId,title,genres\n" + "".join(
+    f"{m},Film {m} (1999),Drama\n" for m in range(10, 80, 10)
+)
+ORDER = ["clean", "positives", "time_split", "histories", "fit_generator"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A fault of the input, with the error or the figures that it must lead to."""
+
+    fault: str
+    files: dict[str, str | bytes]  # raw files, by name
+    stage: str = "clean"  # the last one that runs
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)  # by dotted key
+    error: str = ""  # the start of the stage's message
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)  # of metrics/*.json
+
+
+def ratings_case(text: str | bytes, fault: str, error: str = "", **figures: float) -> Case:
+    """A fault of the ratings file."""
+    return Case(fault, {"ratings.csv": text, "movies.csv": MOVIES}, error=error, figures=figures)
+
+
+def movies_case(text: str | bytes, fault: str, error: str = "", **figures: float) -> Case:
+    """A fault of the movies file."""
+    return Case(fault, {"ratings.csv": RATINGS, "movies.csv": text}, error=error, figures=figures)
+
+
+def later_case(text: str, fault: str, stage: str, error: str = "", **figures: float) -> Case:
+    """A fault of the ratings file that only a later stage can see."""
+    files = {"ratings.csv": text, "movies.csv": MOVIES}
+    return Case(fault, files, stage, error=error, figures=figures)
+
+
+def params_case(fault: str, stage: str, error: str, **params: Any) -> Case:
+    """A fault of params.yaml; `__` in a key stands for a dot."""
+    dotted = {name.replace("__", "."): value for name, value in params.items()}
+    return Case(fault, {"ratings.csv": RATINGS, "movies.csv": MOVIES}, stage, dotted, error)
+
+
+def replaced(old: str, new: str, count: int = 1) -> str:
+    """Return RATINGS with `old` replaced by `new`."""
+    assert old in RATINGS
+    return RATINGS.replace(old, new, count)
+
+
+RAW, COUNT = "data/raw/ratings.csv: ", len(ROWS)
+# One fault a line.
+# fmt: off
+CASES = [
+    ratings_case("userId,movieId,timestamp\n1,10,5\n", "a column is missing", f"{RAW}has no column 'rating' among userId, movieId, timestamp; "),
+    ratings_case(replaced("userId", "UserID"), "a column has another name", f"{RAW}has no column 'userId' among UserID, "),
+    ratings_case(replaced("movieId", "userId"), "a column twice", f"{RAW}has no column 'movieId' among userId, "),
+    ratings_case(RATINGS.replace("\n", ",x\n"), "an extra column", ratings=COUNT),
+    ratings_case(RATINGS.split("\n", 1)[1], "no header", f"{RAW}has no column 'userId' among 1, 10, "),
+    ratings_case("", "an empty file", f"{RAW}is empty; add the data"),
+    ratings_case(HEAD, "a header and nothing else", f"{RAW}has no ratings; add the data"),
+    ratings_case("\ufeff" + RATINGS, "a byte order mark", ratings=COUNT, dropped_incomplete=0),
+    ratings_case(RATINGS.replace("\n", "\r\n"), "Windows line ends", ratings=COUNT, dropped_incomplete=0),
+    ratings_case(RATINGS.encode("utf-16"), "UTF-16", f"{RAW}is in UTF-16; save it as UTF-8"),
+    ratings_case(RATINGS.replace(",", ";"), "semicolons instead of commas", ratings=COUNT),
+    ratings_case(RATINGS.replace(",", "\t"), "tabs instead of commas", ratings=COUNT),
+    ratings_case(RATINGS[:-6], "a truncated last line", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(RATINGS + "3,70\n", "a line with too few fields", ratings=COUNT, dropped_incomplete=1),
+    ratings_case(RATINGS + "3,70,4.5,5,6\n", "a line with too many fields", f"{RAW}found more fields than defined"),
+    ratings_case(RATINGS.replace("\n2", "\n\n2", 1), "an empty line", ratings=COUNT, dropped_incomplete=1),
+    ratings_case(replaced("2,30,4.5", '2,30,"4.5'), "an unclosed quote", f"{RAW}has {COUNT} lines but 9 rows; correct its quotes"),
+    ratings_case(replaced("1,30,4.5", '1,30,"4.5').replace("3,20,4.5", '3,20,4.5"'), "two stray quotes far apart", f"{RAW}has {COUNT} lines but "),
+    ratings_case(RATINGS + RATINGS, "the file appended to itself", ratings=COUNT, dropped_repeated=COUNT, dropped_incomplete=1),
+    ratings_case("<!doctype html><html>404, not found", "a web page", f"{RAW}is a web page; download the file again"),
+    ratings_case(bytes(range(256)) * 9, "binary data", f"{RAW}is not in UTF-8; save it as UTF-8"),
+    ratings_case(replaced("4.5", "4.5\0"), "a zero byte in a number", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(gzip.compress(b"0" * 10_000_000), "a gzip bomb", f"{RAW}is compressed; unpack it"),
+    ratings_case(zlib.compress(RATINGS.encode()), "zlib", f"{RAW}is compressed; unpack it"),
+    ratings_case(replaced("2,30,4.5", "2,30,NaN"), "a rating that is not a number", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(replaced("2,30,4.5", "2,30,five"), "a rating in words", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(replaced("2,30,4.5", '2,30,"4,5"'), "a decimal comma", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(replaced("2,30,4.5", "2,30,-4.5"), "a negative rating", f"{RAW}data row 9 has a rating outside 0.5 to 5; correct it or set clean."),
+    ratings_case(replaced("2,30,4.5", "2,30,1e300"), "a huge rating", f"{RAW}data row 9 has a rating outside 0.5 to 5; "),
+    ratings_case(replaced("2,30,4.5", "2,30,inf"), "an infinite rating", f"{RAW}data row 9 has a rating outside 0.5 to 5; "),
+    ratings_case(replaced(",2030", ",-2030"), "a negative time", f"{RAW}data row 9 has a time before 1970 or after 2100; give seconds"),
+    ratings_case(replaced(",2030", ",1112486027000"), "a time in milliseconds", f"{RAW}data row 9 has a time before 1970 or after 2100; "),
+    ratings_case(replaced(",2030", ",yesterday"), "a time in words", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(HEAD + "1,10,4,2005-04-02T23:53:47Z\n1,20,4,2005-04-02 23:53:48\n", "times as text", ratings=2, dropped_incomplete=0),
+    ratings_case(replaced("1,10,2.0", "1,1.0e1,2.0"), "a movie id as 1.0e1", ratings=COUNT, movies=8),
+    ratings_case(replaced("2,30,", "2,,"), "a missing id", ratings=COUNT - 1, dropped_incomplete=1),
+    ratings_case(replaced("2,30,", "-2,30,"), "a negative id", ratings=COUNT, users=4),
+    ratings_case(replaced("2,30,", "99999999999,30,"), "an id over 32 bits", ratings=COUNT, users=4),
+    ratings_case(replaced("2,30,", f"{10**30},30,"), "an id over 64 bits", ratings=COUNT, users=4),
+    ratings_case(replaced("2,30,", "007,30,"), "an id with leading zeros", ratings=COUNT, users=4),
+    ratings_case(replaced("2,30,", "ünï,30,"), "an id in letters", ratings=COUNT, users=4),
+    ratings_case(RATINGS + "2,999,4.5,9\n", "a rating of an unknown movie", ratings=COUNT + 1, movies=8, movies_without_genres=1),
+    ratings_case(RATINGS + RATINGS.splitlines()[-1], "a repeated row", ratings=COUNT, dropped_repeated=1),
+    movies_case(MOVIES.replace("Film 20", "Été").encode("latin-1"), "movies in latin-1", "data/raw/movies.csv: is not in UTF-8; save it as UTF-8"),
+    movies_case(MOVIES.replace("Film 20 (1999)", '"Film, the 20th (1999)"'), "commas in a quoted title", movies=7),
+    movies_case(MOVIES.replace("Film 20", "Film, 20"), "a comma in a title without quotes", "data/raw/movies.csv: found more fields than defined"),
+    movies_case(MOVIES.replace("Film 20", '"Film 20').replace("(1999),Drama\n50", '(1999)",Drama\n50'), "a title over several lines", "data/raw/movies.csv: movie 20 spans several lines; correct its quotes"),
+    movies_case(MOVIES.replace("Film 20", '"Film 20'), "a title with an unclosed quote", "data/raw/movies.csv: "),
+    movies_case("", "an empty movies file", "data/raw/movies.csv: is empty; add the data"),
+    movies_case(MOVIES.replace(",Drama", ","), "movies without genres", movies_without_genres=7),
+    movies_case(MOVIES.replace("Drama", "||"), "genres that are only bars", movies_without_genres=7),
+    movies_case(MOVIES + "20,Again,Horror\n", "a movie twice", movies=7),
+    movies_case(MOVIES + "x9,Other,Horror\n", "a movie id in letters", movies=7),
+    movies_case(MOVIES.replace("0,Film", "1,Film"), "the movies of another data set", "data/raw/movies.csv: has no rated movie; correct its ids"),
+    movies_case(MOVIES.replace("Film 20", "é" * 100_000), "a title of 100,000 letters", movies=7),
+    Case("a broken parquet file", {"ratings.parquet": b"PAR1xxxxPAR1"}, error="data/raw/ratings.parquet: "),
+    Case("`ratings.dat` with three fields", {"ratings.dat": "1::10::4\n", "movies.dat": "10::A::B\n"}, error="data/raw/ratings.dat: has a row with fewer than 4 fields; download it again"),
+    Case("`movies.dat` with one field", {"ratings.dat": "1::10::4::5\n", "movies.dat": "10\n"}, error="data/raw/movies.dat: has a line with fewer than 3 fields; download it again"),
+    Case("`u.item` with two fields", {"u.data": "1\t10\t4\t5\n", "u.item": "10|A\n"}, error="data/raw/u.item: has a line with fewer than 24 fields; download it again"),
+    later_case(RATINGS.replace("4.5", "3.5"), "no positive at all", "positives", "positives.min_rating: no rating reaches 4; set it lower"),
+    later_case(RATINGS + "1,20,1.0,9999\n", "a positive with a low rating later", "time_split", train_positives=8),
+    later_case(HEAD + "".join(f"{u},10,4.5,{u}\n" for u in range(1, 9)), "one movie", "time_split", "time_split: leaves no inner_val target; use data with more positives per user"),
+    later_case(HEAD + "1,10,4.5,1\n1,20,4.5,2\n2,10,4.5,3\n", "users with one or two positives", "time_split", "time_split: leaves no inner_val target; "),
+    later_case(RATINGS + "4,10,4.5,1\n", "one user with one positive, among others", "time_split", test_targets=3, users=4),
+    later_case(HEAD + "".join(f"1,{m},4.5,{m}\n" for m in range(10, 70, 10)), "one user", "fit_generator", test_targets=1),
+    later_case("".join(line.rsplit(",", 1)[0] + ",5\n" if n else line + "\n" for n, line in enumerate(RATINGS.splitlines())), "all ratings in one second", "fit_generator", tied_share=1.0),
+    params_case("a word instead of a number", "positives", "positives.min_rating: is 'high'; write a number", positives__min_rating="high"),
+    params_case("a number out of bounds", "positives", "positives.sample_users: is 2.0; use 0.0001 to 1", positives__sample_users=2.0),
+    params_case("NaN", "clean", "clean.rating_max: is nan; write a number", clean__rating_max=float("nan")),
+    params_case("a fraction instead of a whole number", "histories", "histories.max_length: is 2.5; write a whole number", histories__max_length=2.5),
+    params_case("true instead of a number", "histories", "histories.max_length: is True; write a whole number", histories__max_length=True),
+    params_case("an unknown choice", "time_split", "time_split.method: is 'random'; use one of leave_one_out, global", time_split__method="random"),
+    params_case("an unknown key", "time_split", "time_split.tie: unknown key; use one of ", time_split__tie="file"),
+    params_case("a negative seed", "positives", "seed: is -1; use 0 to ", seed=-1),
+    params_case("a number instead of a section", "clean", "clean: must be a block of keys; see the default params.yaml", clean=5),
+    params_case("a null", "fit_generator", "candidates.count: is None; write a whole number", candidates__count=None),
+    params_case("a number instead of a column name", "clean", "data.columns.user: is 7; write a text", data__columns__user=7),
+]
+# fmt: on
+
+
+GOOD = {"ml-tiny/ratings.csv": RATINGS, "ml-tiny/movies.csv": MOVIES}
+
+
+def archive(members: dict[str, str], cut: int | None = None) -> bytes:
+    """A zip file, or its first `cut` bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, text in members.items():
+            zipped.writestr(name, text)
+    return buffer.getvalue()[:cut]
+
+
+def archive_claiming(size: int) -> bytes:
+    """A zip file with a wrong `size` of its ratings file in the directory."""
+    content = bytearray(archive(GOOD))
+    offset = content.index(b"PK\x01\x02") + 24
+    content[offset : offset + 4] = size.to_bytes(4, "little")
+    return bytes(content)
+
+
+# By fault: the bytes of the file, whether its checksum is right, and the error or "".
+# fmt: off
+ZIPS = {
+    "a zip with paths that lead out of its folder": (archive({**GOOD, "ml-tiny/../../out.csv": "x"}), True, "ml-tiny.zip: ml-tiny/../../out.csv leads out of the archive; do not use this file"),
+    "a zip with absolute paths": (archive({**GOOD, "/tmp/out.csv": "x"}), True, "ml-tiny.zip: /tmp/out.csv leads out of the archive; do not use this file"),
+    "a zip with other files": (archive({**GOOD, "ml-tiny/README.txt": "x", "other/ratings.csv": "x"}), True, ""),
+    "a zip bomb": (archive_claiming(2**32 - 2), True, "ml-tiny.zip: ratings.csv is too large; do not use this file"),
+    "a zip that unpacks to more than it says": (archive_claiming(10), True, "ml-tiny.zip: is not a complete zip file; download it again"),
+    "a truncated zip": (archive(GOOD, 300), True, "ml-tiny.zip: is not a complete zip file; download it again"),
+    "a web page instead of a zip": (b"<html>not found</html>", True, "ml-tiny.zip: is not a complete zip file; download it again"),
+    "a zip without ratings": (archive({"ml-tiny/movies.csv": MOVIES}), True, "ml-tiny.zip: has no ratings file; "),
+    "a zip with a wrong checksum": (archive(GOOD), False, "ml-tiny: its sha256 is "),
+}
+# fmt: on
+
+
+def page() -> str:
+    """Return the text of docs/faults.md."""
+    lines = [
+        "# Bad input and its outcome",
+        "",
+        "`tests/pipeline/test_faults.py` tests every row of this table, with the commands of `dvc.yaml`.",
+        "A refused input ends the stage with exit code 1, the message on standard error, and no output.",
+        "Handled rows are counted in `metrics/data.json` or `metrics/split.json`.",
+        "`python -m tests.pipeline.faults` writes this page.",
+        "",
+        "| fault | stage | outcome |",
+        "| --- | --- | --- |",
+    ]
+    for case in CASES:
+        counts = ", ".join(f"{name} {value:g}" for name, value in case.figures.items())
+        outcome = f"`{case.error.strip()} …`" if case.error else f"handled: {counts}"
+        lines.append(f"| {case.fault} | {case.stage} | {outcome} |")
+    for fault, (_, _, error) in ZIPS.items():
+        outcome = f"`{error.strip()} …`" if error else "handled: only the raw files are extracted"
+        lines.append(f"| {fault} | download | {outcome} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

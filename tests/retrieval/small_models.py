@@ -1,0 +1,48 @@
+"""Small retrievers on the tables of `tests.retrieval.tables`."""
+
+import importlib
+
+import numpy as np
+import polars as pl
+
+from stages.common.params import load_params
+from stages.data.snapshots import SNAPSHOTS
+from tests.retrieval.tables import LENGTH
+
+RETRIEVERS = ["id", "genre", "hard_negative", "history"]
+SMALL = {
+    "dimension": 16,
+    "batch_size": 32,
+    "epochs": 4,
+    "finetune_epochs_ratio": 0.0,
+    "dropout": 0.0,
+    "learning_rate": 0.01,
+}
+
+
+def small_retriever(name: str, **changes: object):
+    """The module of a retriever, and its params of the repository with `changes`.
+
+    The current folder has to be the repository's root.
+    """
+    module = importlib.import_module(f"stages.retrieval.{name}")
+    params = load_params(module.Params, f"retrievers.{name}")
+    return module, params.model_copy(update=changes)
+
+
+def train_small(name: str, tables: dict[str, pl.DataFrame], **changes: object):
+    """Train a small retriever for all snapshots: the first fit, and the arrays by snapshot."""
+    from stages.train_retrieval import train
+
+    module, params = small_retriever(name, **{**SMALL, **changes})
+    return train(module, params, tables, LENGTH, seed=1)
+
+
+def build_small(name: str, tables: dict[str, pl.DataFrame], **changes: object):
+    """The data of the last snapshot, an untrained model, and its source of batches."""
+    from stages.retrieval.data import training_data
+
+    module, params = small_retriever(name, **changes)
+    assert tables["positives"]["snapshot"].max() == len(SNAPSHOTS) - 1
+    data = training_data(tables["positives"], tables["genres"], LENGTH)
+    return data, *module.build(data, params, np.random.default_rng(0))

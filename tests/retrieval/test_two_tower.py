@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from stages.retrieval import two_tower
+from stages.retrieval.two_tower import inclusion_probabilities, systematic_sample
+from tests.retrieval.small_models import build_small, small_retriever, train_small
+
+
+@pytest.mark.parametrize("name", ["id", "genre", "hard_negative"])
+def test_a_sample_of_the_movies_teaches_as_well(name: str, tables: dict) -> None:
+    fit, models = train_small(name, tables, epochs=8, num_sampled=20)
+    full_fit, _ = train_small(name, tables, epochs=8)
+    best = [max(row["ndcg@10"] for row in f.curve) for f in (fit, full_fit)]
+    assert best[0] > 0.8 * best[1]
+    _, repeated = train_small(name, tables, epochs=8, num_sampled=20)
+    assert all(np.array_equal(v, repeated["test"][k]) for k, v in models["test"].items())
+
+
+def test_a_positive_competes_with_movies_that_are_no_positives_only(tables: dict) -> None:
+    _, model, _ = build_small("id", tables)
+    scores = np.array([[2.0, 5.0, 3.0]], np.float32)
+    loss = float(model.positive_loss(scores, np.array([[1.0, 1.0, 0.0]], np.float32)))
+    # -log(e^2 / (e^2 + e^3)) - log(e^5 / (e^5 + e^3))
+    assert loss == pytest.approx(np.log1p(np.exp(1.0)) + np.log1p(np.exp(-2.0)), rel=1e-5)
+
+
+def test_a_sampled_movie_counts_with_its_weight(tables: dict) -> None:
+    _, model, _ = build_small("id", tables)
+    scores = np.array([[2.0, 1.0, 3.0]], np.float32)
+    weights = np.array([1.0, 4.0, 2.0], np.float32)
+    loss = float(model.positive_loss(scores, np.array([[1.0, 0, 0]], np.float32), np.log(weights)))
+    negatives = 4 * np.exp(1.0) + 2 * np.exp(3.0)
+    assert loss == pytest.approx(-np.log(np.exp(2.0) / (np.exp(2.0) + negatives)), rel=1e-5)
+
+
+def test_batches_have_every_positive_of_their_users(tables: dict) -> None:
+    data, _, batches = build_small("id", tables, batch_size=7)
+    user_set = set()
+    for users, positive_weights in batches():
+        assert positive_weights.shape == (7, len(data.movie_ids))
+        for user, row in zip(users, positive_weights):
+            assert set(np.flatnonzero(row)) == set(data.movie_index[data.user_index == user])
+            user_set.add(int(user))
+    assert user_set == set(range(len(data.user_ids)))
+
+
+def test_movies_are_sampled_with_their_inclusion_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.pareto(1, 300) + 0.1
+    probabilities = inclusion_probabilities(sizes, 50)
+    assert probabilities.sum() == pytest.approx(50)
+    assert (probabilities == 1).any()
+    ratios = (probabilities / sizes)[probabilities < 1]
+    assert np.allclose(ratios, ratios[0])
+    samples = np.array([systematic_sample(probabilities, 50, rng) for _ in range(4000)])
+    assert all(len(set(row.tolist())) == 50 for row in samples)
+    frequencies = np.bincount(samples.ravel(), minlength=300) / 4000
+    assert np.abs(frequencies - probabilities).max() < 0.04
+
+
+def test_inclusion_probabilities_are_those_of_the_docstring() -> None:
+    assert inclusion_probabilities(np.array([6, 1, 1]), 2).tolist() == [1, 0.5, 0.5]
+
+
+def test_a_batch_of_sampled_movies_weighs_positives_so_that_their_mean_is_right(
+    tables: dict,
+) -> None:
+    data, _, batches = build_small("id", tables, batch_size=60, num_sampled=12)
+    mean = np.zeros((60, len(data.movie_ids)))
+    for _ in range(1500):
+        ((users, positive_weights, sample, weights),) = batches()
+        assert positive_weights.shape == (60, 12)
+        assert set(np.unique(positive_weights[:, 3])) <= {0, weights[3]}
+        mean[users[:, None], sample] += positive_weights / 1500
+    expected = np.zeros_like(mean)
+    expected[data.user_index, data.movie_index] = 1
+    assert np.abs(mean - expected).max() < 0.35
+    assert mean.sum() == pytest.approx(expected.sum(), rel=0.02)
+
+
+def test_an_epoch_has_a_bounded_number_of_batches() -> None:
+    _, params = small_retriever("id")
+    assert params.scale_to(1, 64 * two_tower.MAX_STEPS) == params
+    assert params.scale_to(1, 1000 * two_tower.MAX_STEPS).batch_size == 1000

@@ -1,0 +1,246 @@
+"""The demo's API as its clients see it, and the page in a real browser."""
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.serving.demo import MAX_LIKED, MAX_QUERY, Demo, normalize_text, read_page
+from stages.serving.local_server import MAX_BODY, Server, content_security_policy
+from stages.serving.recommender import NEW_USER, Recommender
+from tests.browser import open_tab
+from tests.conftest import ROOT
+from tests.serving.commands import run_command
+from tests.serving.http_client import JSON, send, serve
+
+
+@pytest.fixture(scope="module")
+def server(recommender: Recommender) -> Iterator[Server]:
+    with serve(Server(read_page(), Demo(recommender).routes(), 0)) as running:
+        yield running
+
+
+def recommend(server: Server, body: object) -> tuple[int, dict]:
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    response, content = send(server, "POST", "/api/recommendations", text, **JSON)
+    return response.status, json.loads(content)
+
+
+def test_search_finds_all_words_in_any_order_by_popularity(
+    server: Server, recommender: Recommender
+) -> None:
+    response, content = send(server, "GET", "/api/movies?q=1982+no.+3+FILM")
+    assert response.status == 200
+    assert json.loads(content) == {
+        "movies": [{"movie_id": 3, "title": "Film, No. 3 (1982)", "genres": ["Drama"]}]
+    }
+    movies = json.loads(send(server, "GET", "/api/movies")[1])["movies"]
+    positives = dict(recommender.popularity.select("movie_id", "positives").iter_rows())
+    counts = [positives[movie["movie_id"]] for movie in movies]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == max(positives.values())
+    assert json.loads(send(server, "GET", "/api/movies?q=zebra")[1]) == {"movies": []}
+
+
+def test_accents_need_not_be_typed() -> None:
+    assert normalize_text(pl.Series(["Léon: AMÉLIE"])).to_list() == ["leon: amelie"]
+
+
+def test_recommendations_are_those_of_the_recommender(
+    server: Server, recommender: Recommender
+) -> None:
+    status, value = recommend(server, {"liked": [3, 7]})
+    assert status == 200
+    expected = recommender.for_person(NEW_USER, [3, 7], 20)
+    movies = value["recommendations"]
+    assert [m["movie_id"] for m in movies] == expected["movie_id"].to_list()
+    assert [m["explanation"] for m in movies] == expected["explanation"].to_list()
+    assert [m["generators"] for m in movies] == expected["generators"].to_list()
+    assert {m["explanation_id"] for m in movies} <= {3, 7, None}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("{", 400, "not JSON"),
+        (b"\xff\xfe", 400, "not JSON"),
+        ("[" * 4000, 400, "not JSON"),
+        ([], 400, "the body must be"),
+        ({}, 400, "the body must be"),
+        ({"liked": []}, 400, "the body must be"),
+        ({"liked": "3"}, 400, "the body must be"),
+        ({"liked": [True]}, 400, "the body must be"),
+        ({"liked": [1.0]}, 400, "the body must be"),
+        ({"liked": [[1]]}, 400, "the body must be"),
+        ({"liked": [1, 4711]}, 400, "there is no movie 4711"),
+        ({"liked": [-1]}, 400, "there is no movie -1"),
+        ({"liked": [1] * (MAX_LIKED + 1)}, 400, f"up to {MAX_LIKED} movies"),
+        (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
+    ],
+)
+def test_a_bad_body_is_refused(server: Server, body: object, status: int, message: str) -> None:
+    actual, value = recommend(server, body)
+    assert actual == status
+    assert message in value["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/api/movies?q=" + "a" * (MAX_QUERY + 1), {}, 400),
+        ("GET", "/api/movies?" + "q=a&" * 9, {}, 400),
+        ("GET", "/api/recommendations", {}, 405),
+        ("POST", "/api/movies", {}, 405),
+        ("POST", "/api/recommendations", {"Content_Type": "text/plain"}, 415),
+        ("POST", "/api/recommendations", {**JSON, "Host": "example.org"}, 421),
+    ],
+)
+def test_other_requests_get_the_right_status(
+    server: Server, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    response, content = send(server, method, path, **headers)
+    assert response.status == status
+    assert json.loads(content)["error"]
+
+
+def test_a_connection_is_kept_for_the_next_recommendation(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    for _ in range(3):
+        connection.request("POST", "/api/recommendations", '{"liked": [5]}', JSON)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert len(json.loads(response.read())["recommendations"]) > 5
+    connection.close()
+
+
+def test_the_page_is_whole_and_its_policy_lets_nothing_else_run(server: Server) -> None:
+    response, content = send(server, "GET", "/")
+    text = content.decode()
+    assert response.status == 200
+    policy = response.headers["Content-Security-Policy"]
+    assert policy == content_security_policy(text)
+    assert content_security_policy(text.replace("use strict", "use laxness")) != policy
+    assert not re.search(r"https?://|innerHTML|\son\w+=|\sstyle=|@MAX", text)
+
+
+def test_several_clients_may_ask_at_once(server: Server) -> None:
+    expected = recommend(server, {"liked": [9]})
+    responses: list[tuple[int, dict]] = []
+    threads = [
+        threading.Thread(target=lambda: responses.append(recommend(server, {"liked": [9]})))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert responses == [expected] * 8
+
+
+def test_a_port_in_use_and_a_missing_bundle_are_one_line(
+    server: Server, bundle: Path, tmp_path: Path
+) -> None:
+    port = str(server.server_port)
+    cases = {
+        ("--port", port, "--bundle", str(bundle)): f"error: --port {port}: ",
+        ("--port", "70000", "--bundle", str(bundle)): "error: --port 70000: ",
+        ("--bundle", "nowhere"): "error: nowhere/schema.json: not found; ",
+    }
+    for arguments, message in cases.items():
+        result = run_command(tmp_path, "demo", *arguments)
+        assert result.returncode == 1
+        assert result.stderr.startswith(message)
+        assert result.stderr.count("\n") == 1
+
+
+def test_the_command_serves_the_page_until_it_is_interrupted(bundle: Path) -> None:
+    command = [sys.executable, "-m", "stages.serving", "demo", "--port", "0"]
+    command += ["--bundle", str(bundle)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            (url,) = re.findall(r"Open (http://127\.0\.0\.1:\d+/) in", process.stdout.readline())
+            with urllib.request.urlopen(url, timeout=10) as response:
+                assert response.read().decode() == read_page()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "\nstopped\n"
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def page(server: Server) -> Iterator[Any]:
+    """The page in headless Chromium."""
+    with open_tab() as tab:
+        tab.goto(server.url)
+        yield tab
+
+
+def test_a_person_searches_picks_two_and_sees_why(page, recommender: Recommender) -> None:
+    page.wait_for_selector("#list li")
+    assert page.inner_text("#list-title") == "Liked by many"
+    page.keyboard.type("no. 3 ")  # the field has the focus
+    page.wait_for_selector("#matches .option")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.get_attribute("#query", "aria-activedescendant") == "match0"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status:has-text('1 pick')")
+    page.fill("#query", "no. 7")
+    page.click("#matches .option >> text=Film, No. 7 (1986)")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    assert page.inner_text("#list-title") == "Recommended for you"
+
+    titles = [text.split("\n")[0] for text in page.locator("#likes li").all_inner_texts()]
+    liked = [
+        int(recommender.catalogue.filter(pl.col("title") == title)["movie_id"][0])
+        for title in titles
+    ]
+    expected = recommender.for_person(NEW_USER, liked[::-1], 20)
+    assert page.locator("#list .title").all_inner_texts() == expected["title"].to_list()
+    explanations = expected["explanation"].drop_nulls().to_list()
+    assert page.locator("#list .explanation b").all_inner_texts() == explanations
+    assert set(explanations) <= set(titles)
+    assert explanations
+    assert page.problems == []
+
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status:has-text('3 picks')")
+    page.click("#likes li:first-child button")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    page.click("#clear")
+    page.wait_for_selector("#list-title:has-text('Liked by many')")
+    assert page.locator("#likes li").count() == 0
+    assert page.problems == []
+
+
+def test_titles_are_shown_as_text_and_nothing_foreign_runs(page) -> None:
+    title = "<img src=x onerror=alert(1)><b>Bold"
+    body = {"movies": [{"movie_id": 1, "title": title, "genres": ["<i>"]}]}
+    page.route("**/api/movies*", lambda route: route.fulfill(json=body))
+    page.fill("#query", "bold")
+    page.wait_for_selector("#matches .option")
+    assert page.inner_text("#matches .option").startswith(title)
+    assert page.locator("#matches img").count() == 0
+    assert page.problems == []
+    # The browser refuses markup and scripts that are not the page's own.
+    with pytest.raises(Exception, match="TrustedHTML"):
+        page.evaluate("document.body.innerHTML = '<b>x</b>'")
+
+
+def test_an_error_of_the_server_is_shown(page) -> None:
+    page.wait_for_selector("#list li")
+    error = {"status": 400, "json": {"error": "not today"}}
+    page.route("**/api/recommendations", lambda route: route.fulfill(**error))
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status.bad")
+    assert page.inner_text("#status") == "Sorry: not today"

@@ -1,0 +1,150 @@
+"""The local server as its clients see it."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from stages.serving.local_server import (
+    MAX_BODY,
+    Handler,
+    Response,
+    Server,
+    content_security_policy,
+    json_response,
+)
+from tests.serving.http_client import JSON, send, serve
+
+PAGE = "<style>b {}</style><b>A page</b><script>'use strict';</script>"
+
+
+def query(request: Handler) -> Response:
+    return json_response({"q": request.query_field("q")})
+
+
+def echo(request: Handler) -> Response:
+    return json_response(request.json_body())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    routes = {
+        "/api/query": {"GET": query},
+        "/api/echo": {"POST": echo},
+        "/bug": {"GET": lambda _: 1 // 0},
+    }
+    with serve(Server(PAGE, routes, 0)) as running:
+        yield running
+
+
+def test_the_page_and_the_routes_respond(server: Server) -> None:
+    response, content = send(server, "GET", "/")
+    assert (response.status, content.decode()) == (200, PAGE)
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert json.loads(send(server, "GET", "/api/query?q=a+b")[1]) == {"q": "a b"}
+    assert json.loads(send(server, "GET", "/api/query")[1]) == {"q": ""}
+    response, content = send(server, "POST", "/api/echo", '["é"]'.encode(), **JSON)
+    assert (response.status, json.loads(content)) == (200, ["é"])
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/nowhere", {}, 404),
+        ("GET", "/../params.yaml", {}, 404),
+        ("GET", "/%2e%2e/params.yaml", {}, 404),
+        ("GET", "/api/echo", {}, 405),
+        ("POST", "/", {}, 405),
+        ("HEAD", "/", {}, 405),
+        ("OPTIONS", "/api/echo", {}, 405),
+        ("BREW", "/", {}, 501),
+        ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415),
+        ("POST", "/api/echo", {**JSON, "Content-Length": "x"}, 411),
+        ("POST", "/api/echo", {**JSON, "Content-Length": "-1"}, 411),
+        ("POST", "/api/echo", {**JSON, "Content-Length": "9999999"}, 413),
+        ("POST", "/api/echo", {**JSON, "Transfer-Encoding": "chunked"}, 411),
+        ("GET", "/api/query?" + "q=a&" * 9, {}, 400),
+        ("GET", "/", {"Host": "example.org"}, 421),
+        ("GET", "/", {"Host": "127.0.0.1:1"}, 421),
+        ("POST", "/api/echo", {**JSON, "Host": "example.org"}, 421),
+    ],
+)
+def test_other_requests_get_the_right_status(
+    server: Server, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    response, content = send(server, method, path, **headers)
+    assert response.status == status
+    if method != "HEAD":
+        assert json.loads(content)["error"]
+    if status == 405:
+        assert response.headers["Allow"] in ("GET", "POST")
+    assert "Python" not in response.headers["Server"]
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("{", 400, "not JSON"),
+        (b"\xff\xfe", 400, "not JSON"),
+        ("[" * 4000, 400, "not JSON"),
+        (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
+    ],
+)
+def test_a_body_that_is_no_json_or_too_long_is_refused(
+    server: Server, body: str | bytes, status: int, message: str
+) -> None:
+    response, content = send(server, "POST", "/api/echo", body, **JSON)
+    assert response.status == status
+    assert message in json.loads(content)["error"]
+
+
+def test_localhost_is_a_name_of_this_host(server: Server) -> None:
+    name = f"localhost:{server.server_port}"
+    assert send(server, "GET", "/", Host=name)[0].status == 200
+
+
+def test_it_listens_on_this_computer_only(server: Server) -> None:
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_request_without_a_host_or_that_is_no_http_is_refused(server: Server) -> None:
+    for text, status in ((b"GET / HTTP/1.1\r\n\r\n", b"421"), (b"NONSENSE\r\n\r\n", b"400")):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+            connection.sendall(text)
+            answer = connection.recv(4096)
+        assert status in answer.split(b"\r\n")[0], answer
+
+
+def test_a_connection_is_kept_for_the_next_request(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    sockets = set()
+    for number in range(3):
+        connection.request("POST", "/api/echo", str(number), JSON)
+        sockets.add(connection.sock)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert json.loads(response.read()) == number
+    assert len(sockets) == 1
+    connection.close()
+
+
+def test_the_policy_lets_only_the_script_and_style_of_the_page_run(server: Server) -> None:
+    policy = send(server, "GET", "/")[0].headers["Content-Security-Policy"]
+    assert policy == content_security_policy(PAGE)
+    assert "unsafe" not in policy
+    assert content_security_policy(PAGE.replace("use strict", "use laxness")) != policy
+    assert content_security_policy(PAGE.replace("b {}", "i {}")) != policy
+
+
+def test_the_cause_of_an_internal_error_is_not_shown_to_the_client(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    response, content = send(server, "GET", "/bug")
+    assert response.status == 500
+    assert json.loads(content) == {"error": "something went wrong"}
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -1,0 +1,112 @@
+"""Serving from the bundle gives what the pipeline's own stages give."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.common.stage import StageError
+from stages.common.tables import RECOMMENDATIONS
+from stages.serving.recommender import NEW_USER, SERVED, Recommender
+from tests.serving.bundles import export_ranker
+
+ALL = 10_000
+
+
+@pytest.mark.parametrize("ranker", ["basic", "history", "hit"])
+def test_every_user_of_the_data_gets_the_pipelines_list(
+    tiny_run: Path, tmp_path: Path, ranker: str
+) -> None:
+    recommender = Recommender(export_ranker(tiny_run, ranker, tmp_path))
+    expected = pl.read_parquet(
+        tiny_run / "data" / "recommendations" / f"ranker_{ranker}" / "test.parquet"
+    )
+    assert expected["user_id"].unique().sort().to_list() == recommender.users.tolist()
+    in_bulk = pl.concat(recommender.for_users(recommender.users, ALL))
+    assert in_bulk.select(RECOMMENDATIONS.names()).equals(expected)
+    one_by_one = pl.concat(
+        [recommender.for_person(int(user), [], ALL) for user in recommender.users]
+    )
+    keys = ["user_id", "movie_id", "rank"]
+    assert one_by_one.select(keys).equals(expected.select(keys))
+    assert np.allclose(one_by_one["score"], expected["score"], atol=1e-4)
+    assert one_by_one.drop("score").equals(in_bulk.drop("score"))
+
+
+def test_batches_and_the_order_of_the_users_change_nothing(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_batch = pl.concat(recommender.for_users(recommender.users, 5))
+    monkeypatch.setattr("stages.serving.recommender.SERVING_BATCH_USERS", 7)
+    batch_sizes: list[int] = []
+    users = np.concatenate([recommender.users[::-1], recommender.users[:3]])
+    batches = list(recommender.for_users(users, 5, batch_sizes.append))
+    assert pl.concat(batches).drop("score").equals(one_batch.drop("score"))
+    assert sum(batch_sizes) == len(recommender.users)
+    assert max(batch_sizes) == 7
+
+
+def test_served_generators_are_those_with_the_movie_and_its_rank_there(
+    tiny_run: Path, recommender: Recommender
+) -> None:
+    user = int(recommender.users[4])
+    served = recommender.for_person(user, [], 3)
+    for movie, generators in served.select("movie_id", "generators").iter_rows():
+        expected = []
+        for name in recommender.settings.generators:
+            table = pl.read_parquet(tiny_run / f"data/candidates/{name}/test.parquet")
+            rows = table.filter(pl.col("user_id") == user, pl.col("movie_id") == movie)
+            expected += [f"{name} {rank}" for rank in rows["rank"]]
+        assert generators == expected
+
+
+def test_a_new_user_gets_unseen_movies_from_generators_without_user_vectors(
+    recommender: Recommender,
+) -> None:
+    served = recommender.for_person(NEW_USER, [3, 7, 3], 8)
+    assert served.height == 8
+    assert served.schema == SERVED
+    assert not {3, 7} & set(served["movie_id"])
+    assert served["rank"].to_list() == list(range(1, 9))
+    generators = {entry.split()[0] for entry in served["generators"].explode()}
+    assert generators <= {"popularity", "item_knn", "ease", "history"}
+    assert set(served["explanation_id"].drop_nulls()) <= {3, 7}
+
+
+def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
+    recommender: Recommender,
+) -> None:
+    user = int(recommender.users[0])
+    without = recommender.for_person(user, [], ALL)
+    movie = without["movie_id"][0]
+    with_movie = recommender.for_person(user, [movie], ALL)
+    assert movie not in with_movie["movie_id"]
+    assert not with_movie["score"].head(5).equals(without["score"][1:6])
+    positive = recommender.positives_of(np.array([user]))["movie_id"][0]
+    assert recommender.for_person(user, [positive], ALL).equals(without)
+
+
+def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
+    recommender: Recommender,
+) -> None:
+    user = int(recommender.users[3])
+    movie = recommender.for_person(user, [], 1)["movie_id"][0]
+    length = recommender.settings.max_length
+    history = recommender.histories.filter(pl.col("user_id") == user).with_columns(
+        pl.concat_list("history", pl.lit(movie, pl.Int32)).list.tail(length),
+        pl.concat_list("timestamps", pl.col("timestamps").list.max()).list.tail(length),
+        pl.col("history_length") + 1,
+    )
+    seen = recommender.positives_of(np.array([user]))
+    added = pl.DataFrame({"user_id": [user], "movie_id": [movie]}, schema=seen.schema)
+    expected = recommender.recommend(history, pl.concat([seen, added]), ALL)
+    assert recommender.for_person(user, [movie], ALL).equals(expected)
+
+
+def test_users_without_a_positive_are_named(recommender: Recommender) -> None:
+    with pytest.raises(StageError, match=r"user 999: has no positive; give others"):
+        recommender.for_person(999, [], 3)
+    users = np.array([1, *range(900, 910)])
+    with pytest.raises(StageError, match=r"user 900, 901, 902, 903, 904 and 5 more: has no"):
+        list(recommender.for_users(users, 3))

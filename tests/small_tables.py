@@ -1,0 +1,76 @@
+"""Small tables in the pipeline's schemas, from a few rows."""
+
+import polars as pl
+
+from stages.common.tables import (
+    CATALOGUE,
+    HISTORIES,
+    POPULARITY,
+    POSITIVES,
+    RANKS,
+    RECOMMENDATIONS,
+    TEST,
+)
+
+HOSTILE = '<script>window.hacked = 1</script><img src="http://127.0.0.1:9/x.png"> "Tom & Jerry"'
+
+
+def scored_lists(rows: list[tuple[int, int, float]]) -> pl.DataFrame:
+    """RECOMMENDATIONS of user, movie and score, best first for each user."""
+    table = pl.DataFrame(rows, schema=["user_id", "movie_id", "score"], orient="row")
+    table = table.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
+    return table.cast(dict(RECOMMENDATIONS))
+
+
+def ranked_lists(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
+    """RECOMMENDATIONS of user, movie and rank."""
+    table = pl.DataFrame(rows, schema=["user_id", "movie_id", "rank"], orient="row")
+    table = table.with_columns(score=1 / pl.col("rank")).cast(RECOMMENDATIONS)
+    return table.select(RECOMMENDATIONS.names())
+
+
+def held_out_targets(rows: list[tuple[int, int]]) -> pl.DataFrame:
+    """TEST of user and movie."""
+    table = pl.DataFrame(rows, schema=["user_id", "movie_id"], orient="row")
+    extra = {"timestamp": 0, "position": 5, "tied": False, "history_length": 5}
+    return table.with_columns(**{k: pl.lit(v) for k, v in extra.items()}).cast(dict(TEST))
+
+
+def target_rank_table(ranks: list[int]) -> pl.DataFrame:
+    """RANKS of the users 1, 2, ... with one target each."""
+    rows = {"user_id": range(1, len(ranks) + 1), "movie_id": 1, "rank": ranks, "tied": False}
+    return pl.DataFrame({**rows, "history_length": 5, "positives": 3}).cast(dict(RANKS))
+
+
+def movie_popularity(positives: dict[int, int]) -> pl.DataFrame:
+    """POPULARITY of the number of positives by movie, most popular first."""
+    columns = {"movie_id": list(positives), "positives": list(positives.values())}
+    return pl.DataFrame({**columns, "popularity_rank": range(1, len(positives) + 1)}).cast(
+        dict(POPULARITY)
+    )
+
+
+def catalogue(titles: list[str]) -> pl.DataFrame:
+    """CATALOGUE of the movies 1, 2, ... with a hostile genre."""
+    columns = {"movie_id": range(1, len(titles) + 1), "title": titles, "year": 1999}
+    return pl.DataFrame({**columns, "genres": [["Drama", HOSTILE]] * len(titles)}).cast(CATALOGUE)
+
+
+def user_histories(movies: dict[int, list[int]]) -> pl.DataFrame:
+    """HISTORIES of the movies by user, oldest first."""
+    lengths = [len(history) for history in movies.values()]
+    columns = {"user_id": list(movies), "history": list(movies.values())}
+    times = [list(range(n)) for n in lengths]
+    return pl.DataFrame({**columns, "timestamps": times, "history_length": lengths}).cast(HISTORIES)
+
+
+def user_movie_pairs(pairs: list[tuple[int, int]]) -> pl.DataFrame:
+    """Positives with user_id and movie_id only, in the order of `pairs`."""
+    types = {"user_id": pl.Int32, "movie_id": pl.Int32}
+    return pl.DataFrame(pairs, schema=types, orient="row")
+
+
+def timed_positives(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
+    """POSITIVES of user, movie and time, in the order of the raw file."""
+    table = pl.DataFrame(rows, schema=["user_id", "movie_id", "timestamp"], orient="row")
+    return table.with_row_index("row").select(pl.col(n).cast(k) for n, k in POSITIVES.items())

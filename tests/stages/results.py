@@ -1,0 +1,126 @@
+"""Synthetic results of all systems, and the stages that read them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages import evaluate, leaderboard, plot_tables, report
+from stages.common.files import write_csv, write_json
+from stages.common.params import YAML
+from stages.common.tables import (
+    CATALOGUE,
+    HISTORIES,
+    POPULARITY,
+    RECOMMENDATIONS,
+    TEST,
+    write_table,
+)
+from tests.conftest import ROOT
+from tests.small_tables import (
+    HOSTILE,
+    catalogue,
+    held_out_targets,
+    movie_popularity,
+    ranked_lists,
+    user_histories,
+)
+
+DATA, METRICS, MOVIES = Path("data"), Path("metrics"), Path("data/movies")
+CANDIDATES, RECOMMENDED = DATA / "candidates", DATA / "recommendations"
+BOARD = METRICS / "leaderboard.json"
+PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+GENERATORS = [*PARAMS["generators"], *PARAMS["retrievers"]]
+SYSTEMS = [*GENERATORS, "fusion", *(f"ranker_{name}" for name in PARAMS["rankers"])]
+USERS, NUM_MOVIES, LIST_LENGTH = 20, 40, 15
+
+
+def write_results(folder: Path) -> None:
+    """Write params.yaml and all that the stages before `evaluate` leave, with hostile titles."""
+    rng = np.random.default_rng(3)
+    shutil.copy(ROOT / "params.yaml", folder)
+    data, metrics, movies = folder / DATA, folder / METRICS, folder / MOVIES
+    users = range(1, USERS + 1)
+    (data / "raw").mkdir(parents=True)
+    (data / "raw" / "ratings.csv").write_text("userId\n")
+    write_table(catalogue([HOSTILE] * NUM_MOVIES), movies / "catalogue.parquet", CATALOGUE)
+    genres = pl.DataFrame({"movie_id": range(1, NUM_MOVIES + 1), f"genre_{HOSTILE}": 1}).cast(
+        {"movie_id": pl.Int32, f"genre_{HOSTILE}": pl.UInt8}
+    )
+    write_table(genres, movies / "genres.parquet", genres.schema)
+    popularity = movie_popularity({movie: 41 - movie for movie in range(1, NUM_MOVIES + 1)})
+    write_table(popularity, movies / "popularity" / "test.parquet", POPULARITY)
+    histories = user_histories({user: list(range(1, user % 9 + 2)) for user in users})
+    write_table(histories, data / "histories" / "test.parquet", HISTORIES)
+    targets = [(user, int(rng.integers(1, NUM_MOVIES + 1))) for user in users]
+    write_table(held_out_targets(targets), data / "split" / "test.parquet", TEST)
+    for system in SYSTEMS:
+        rows = [
+            (user, int(movie) + 1, rank + 1)
+            for user in users
+            for rank, movie in enumerate(rng.permutation(NUM_MOVIES)[:LIST_LENGTH])
+        ]
+        kind = CANDIDATES if system in GENERATORS else RECOMMENDED
+        write_table(ranked_lists(rows), folder / kind / system / "test.parquet", RECOMMENDATIONS)
+    for name in ("data", "split"):
+        write_json({"users": USERS, "share": 0.5}, metrics / f"{name}.json")
+    for name in PARAMS["retrievers"]:
+        curve = {"epoch": [1, 2], "loss": [2.0, 1.0], "ndcg@10": [0.1, 0.2]}
+        write_csv(pl.DataFrame(curve), metrics / "curves" / f"{name}.csv")
+    for name in PARAMS["rankers"]:
+        gains = {"feature": ["rank", "score"], "gain_share": [0.75, 0.25], "splits": [3, 1]}
+        write_csv(pl.DataFrame(gains), metrics / "importance" / f"{name}.csv")
+
+
+def run_evaluate() -> None:
+    """Run the stage `evaluate` in the current folder."""
+    evaluate.main(
+        candidates=CANDIDATES,
+        recommendations=RECOMMENDED,
+        targets=DATA / "split" / "test.parquet",
+        movies=MOVIES,
+        metrics=METRICS / "systems",
+        slices=METRICS / "slices",
+        ranks=DATA / "ranks",
+    )
+
+
+def run_leaderboard() -> None:
+    """Run the stage `leaderboard` in the current folder."""
+    leaderboard.main(
+        metrics=METRICS / "systems",
+        ranks=DATA / "ranks",
+        board=BOARD,
+        text=METRICS / "leaderboard.md",
+        interval_table=METRICS / "intervals.csv",
+    )
+
+
+def run_plot_tables() -> None:
+    """Run the stage `plot_tables` in the current folder."""
+    plot_tables.main(
+        metrics=METRICS,
+        ranks=DATA / "ranks",
+        candidates=CANDIDATES,
+        recommendations=RECOMMENDED,
+        popularity=MOVIES / "popularity" / "test.parquet",
+        tables=METRICS / "plots",
+    )
+
+
+def run_report() -> Path:
+    """Run the stage `report` in the current folder, and return the path of the page."""
+    page = METRICS / "report.html"
+    inputs = report.Inputs(
+        metrics=METRICS,
+        raw=DATA / "raw",
+        histories=DATA / "histories" / "test.parquet",
+        catalogue=MOVIES / "catalogue.parquet",
+        candidates=CANDIDATES,
+        recommendations=RECOMMENDED,
+        plots=ROOT / "plots",
+        timings=ROOT / "benchmarks" / "timings.csv",
+    )
+    report.main(inputs, page)
+    return page.absolute()

@@ -1,0 +1,77 @@
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.common.stage import StageError
+from stages.data.snapshots import TEST_SNAPSHOT, read_positives
+from stages.export import read_settings
+from stages.models.towers import movie_embeddings
+from stages.serving.bundle import SCHEMA, read_bundle
+from tests.conftest import ROOT, edit_params
+from tests.serving.bundles import export_ranker, file_contents
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the default params.yaml, which is the current one."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_equal_models_are_equal_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    bundle = export_ranker(tiny_run, "history", tmp_path)
+    assert file_contents(bundle) == file_contents(tiny_run / "data" / "bundle")
+
+
+def test_a_ranker_of_one_generator_needs_the_index_of_its_retriever_only(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    bundle = read_bundle(export_ranker(tiny_run, "basic", tmp_path))
+    assert bundle.settings.generators == ["history"]
+    assert list(bundle.indexes) == ["history"]
+
+
+def test_the_bundle_knows_the_positives_of_the_test_snapshot(tiny_run: Path) -> None:
+    tables = read_bundle(tiny_run / "data" / "bundle").tables
+    assert tables["positives"].equals(
+        read_positives(tiny_run / "data" / "histories", TEST_SNAPSHOT)
+    )
+    targets = pl.read_parquet(tiny_run / "data" / "split" / "test.parquet")
+    keys = ["user_id", "movie_id"]
+    assert targets.height
+    assert targets.join(tables["positives"], on=keys, how="semi").is_empty()
+
+
+def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
+    bundle = read_bundle(tiny_run / "data" / "bundle")
+    for name, index in bundle.indexes.items():
+        ids, vectors = movie_embeddings(bundle.arrays[name])
+        for movie, vector in zip(ids, vectors):
+            if movie in bundle.arrays[name]["movie_ids"]:
+                assert np.array_equal(index.reconstruct(int(movie)), vector)
+
+
+def test_settings_are_the_params_of_the_exported_ranker(params: Path, tiny_run: Path) -> None:
+    names = ["popularity", "item_knn", "ease", "id", "genre", "hard_negative", "history"]
+    assert read_settings().generators == names
+    edit_params(params, fusion__exclude=["ease", "id"], rankers__history__retriever="genre")
+    settings = read_settings()
+    assert settings.ranker == "history"
+    assert settings.generators == [name for name in names if name not in ("ease", "id")]
+    assert settings.retriever == "genre"
+    with contextlib.chdir(tiny_run):
+        schema = json.loads(Path("data/bundle", SCHEMA).read_text())
+        assert schema["settings"] == read_settings().model_dump()
+
+
+def test_a_ranker_of_unknown_candidates_is_refused(params: Path) -> None:
+    edit_params(params, rankers__history__candidates="candidates/histroy")
+    message = r"rankers.history.candidates: is 'candidates/histroy'; use merged or candidates/<gen"
+    with pytest.raises(StageError, match=message):
+        read_settings()

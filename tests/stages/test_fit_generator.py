@@ -1,0 +1,37 @@
+import contextlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages import fit_generator
+from stages.common.files import read_arrays
+from stages.common.params import YAML
+from stages.common.tables import RECOMMENDATIONS, read_table
+from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives
+from tests.conftest import ROOT
+
+GENERATORS = list(YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["generators"])
+DATA = Path("data")
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_snapshot_has_a_model_and_lists_of_unseen_movies(
+    name: str, tiny_run: Path, tmp_path: Path
+) -> None:
+    pair = ["user_id", "movie_id"]
+    with contextlib.chdir(tiny_run):
+        count = YAML(typ="safe", pure=True).load(Path("params.yaml"))["candidates"]["count"]
+        fit_generator.main(name, DATA / "histories", tmp_path / "model", tmp_path / "lists")
+        for snapshot in SNAPSHOTS:
+            positives = read_positives(DATA / "histories", snapshot)
+            users = read_histories(DATA / "histories", snapshot)["user_id"]
+            lists = read_table(tmp_path / "lists" / f"{snapshot}.parquet", RECOMMENDATIONS)
+            assert lists["user_id"].unique().sort().to_list() == users.to_list()
+            assert lists.join(positives, on=pair, how="semi").is_empty()
+            assert lists["rank"].max() <= count
+            movies = set(read_arrays(tmp_path / "model" / f"{snapshot}.npz")["movie_ids"].tolist())
+            assert movies <= set(positives["movie_id"].to_list())
+            assert set(lists["movie_id"].to_list()) <= movies
+            by_user = lists.group_by("user_id", maintain_order=True)
+            assert by_user.agg((pl.col("score").diff() <= 0).all())["score"].all()

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages import ranker_data
+from stages.common.params import YAML
+from stages.common.stage import StageError
+from stages.ranker_data import add_labels, sample_negatives
+from tests.conftest import edit_params
+from tests.stages.examples import noisy_examples
+from tests.tiny_chain import TARGETS, feature_sources
+
+
+def test_a_target_that_was_not_retrieved_is_not_added() -> None:
+    examples = pl.DataFrame({"user_id": [1, 1, 2], "movie_id": [5, 6, 5], "x": [1.0, 2.0, 3.0]})
+    targets = pl.DataFrame({"user_id": [1, 2], "movie_id": [6, 9]})
+    labelled = add_labels(examples, targets, drop_users_without_hit=False)
+    assert labelled["label"].to_list() == [0, 1, 0]
+    labelled = add_labels(examples, targets, drop_users_without_hit=True)
+    assert labelled["user_id"].to_list() == [1, 1]
+    with pytest.raises(StageError, match=r"^candidates.count: none of 2 targets was retrieved; "):
+        add_labels(examples, targets.with_columns(movie_id=77), drop_users_without_hit=False)
+
+
+def test_negatives_are_a_sample_of_the_asked_size_beside_the_targets() -> None:
+    table = noisy_examples(users=50).drop("snapshot")
+    sample = sample_negatives(table, 5, seed=3)
+    assert sample.equals(sample_negatives(table, 5, seed=3))
+    assert sample.filter(pl.col("label") == 1).equals(table.filter(pl.col("label") == 1))
+    assert sample.group_by("user_id").len()["len"].to_list() == [6] * 50
+    assert sample["user_id"].is_sorted()
+    assert sample_negatives(table, 100, seed=3).equals(table)
+
+
+def test_examples_have_a_label_and_the_features_of_the_groups_by_snapshot(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_run)
+    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["basic"]
+    summary = ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inner_val.parquet", "val.parquet"]
+    table = pl.read_parquet(tmp_path / "val.parquet")
+    assert table.columns == ["user_id", "movie_id", "score_history", "label", "popularity_rank"]
+    assert summary.endswith("rows by snapshot, 5 columns")
+    targets = pl.read_parquet(TARGETS / "val.parquet")
+    hits = table.filter(pl.col("label") == 1)
+    assert 0 < hits.height <= targets.height
+    assert hits.join(targets, on=["user_id", "movie_id"], how="anti").is_empty()
+
+
+def test_an_unknown_feature_group_is_one_line(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = YAML(typ="safe", pure=True).load(tiny_run / "params.yaml")["rankers"]["basic"]
+    (tmp_path / "params.yaml").write_text((tiny_run / "params.yaml").read_text())
+    edit_params(tmp_path, rankers__basic__feature_groups=["score", "tower"])
+    monkeypatch.chdir(tmp_path)
+    message = r"^rankers.basic.feature_groups: 'tower' does not exist; use some of score, rank, "
+    with pytest.raises(StageError, match=message):
+        ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)

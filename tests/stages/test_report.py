@@ -1,0 +1,117 @@
+"""The whole page, from synthetic results, as a browser shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from stages import report
+from stages.common.stage import StageError
+from tests.browser import open_tab, outside
+from tests.stages.results import (
+    PARAMS,
+    SYSTEMS,
+    run_evaluate,
+    run_leaderboard,
+    run_plot_tables,
+    run_report,
+    write_results,
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of synthetic results."""
+    folder = tmp_path_factory.mktemp("report")
+    write_results(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_evaluate()
+        run_leaderboard()
+        run_plot_tables()
+        return run_report()
+
+
+@pytest.fixture
+def folder(page: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the results, as the current folder."""
+    monkeypatch.chdir(page.parents[1])
+    return page.parents[1]
+
+
+def test_raw_files_are_listed_with_their_hash(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_bytes(b"abc")
+    (tmp_path / "a.csv").write_bytes(b"")
+    versions = report.raw_file_versions(tmp_path)
+    assert [row[:2] for row in versions] == [("a.csv", 0), ("b.csv", 3)]
+    assert versions[1][2].startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_the_examples_show_the_best_systems_in_the_order_of_the_pipeline(folder: Path) -> None:
+    board = {name: {"ndcg@10": n / 100} for n, name in enumerate(SYSTEMS)}
+    generators = [*PARAMS["generators"], *PARAMS["retrievers"]]
+    steps = [generators[-1], generators[-2], "fusion", SYSTEMS[-1]]
+    assert report.example_steps(board) == steps
+    del board["fusion"]
+    assert report.example_steps(board) == [step for step in steps if step != "fusion"]
+
+
+def test_equal_results_give_an_equal_page_of_moderate_size(page: Path, folder: Path) -> None:
+    content = page.read_bytes()
+    run_plot_tables()
+    assert run_report().read_bytes() == content
+    assert len(content) < 1_500_000
+
+
+@pytest.mark.parametrize("name", ["intervals.csv", "plots/importance.csv"])
+def test_a_missing_table_is_named_and_the_page_stays(page: Path, folder: Path, name: str) -> None:
+    content = page.read_bytes()
+    path = Path("metrics", name)
+    text = path.read_text()
+    path.unlink()
+    try:
+        with pytest.raises(StageError, match=rf"^metrics/{name}: missing or no table; run"):
+            run_report()
+    finally:
+        path.write_text(text)
+    assert page.read_bytes() == content
+
+
+def test_the_report_shows_every_section_of_params(page: Path) -> None:
+    text = page.read_text()
+    sections = [text.index(f"<summary>{name} (") for name in PARAMS]
+    assert sections == sorted(sections)
+
+
+def test_titles_and_genres_from_the_data_are_text(page: Path) -> None:
+    text = page.read_text()
+    assert "&lt;script&gt;window.hacked" in text
+    assert "<script" not in text
+    assert "<img" not in text
+    assert 'href="http' not in text
+    assert 'src="http' not in text
+
+
+def test_a_browser_shows_the_report_without_any_request(page: Path) -> None:
+    with open_tab() as tab:
+        tab.goto(page.as_uri())
+        assert tab.asked == [page.as_uri()]
+        assert tab.problems == []
+        assert tab.evaluate("window.hacked") is None
+        assert tab.evaluate("document.querySelectorAll('figure svg').length") == 9
+        rows = tab.evaluate("[...document.querySelectorAll('table')[0].rows].map(r => r.innerText)")
+        assert [row.split("\t")[0] for row in rows] == ["system", *SYSTEMS]
+        assert tab.evaluate("document.querySelector('table').checkVisibility()")
+        for pixels in (1200, 400):  # wide tables scroll, the page does not
+            tab.set_viewport_size({"width": pixels, "height": 800})
+            box = "document.querySelector('table').getBoundingClientRect()"
+            assert tab.evaluate(f"{box}.height > 200 && {box}.top < innerHeight")
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_that_requests_something_or_fails_is_noticed(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error(1); x</script>')
+    with open_tab() as tab:
+        tab.goto(bad.as_uri())
+        assert outside(tab.asked) == ["http://127.0.0.1:9/x.png"]
+        assert len(tab.problems) >= 2

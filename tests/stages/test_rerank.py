@@ -1,0 +1,34 @@
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.rerank import rerank
+from stages.train_ranker import lightgbm_params, train
+from tests.stages.examples import SMALL, noisy_examples, ranker_params
+
+
+@pytest.mark.parametrize("objective", ["lambdarank", "rank_xendcg", "binary"])
+def test_reranking_is_a_permutation_by_the_mean_score(objective: str) -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params(objective), seed=1)
+    boosters, _ = train(table, SMALL, options, seed=1)
+    ordered = rerank(boosters, table, threads=2)
+    keys = ["user_id", "movie_id"]
+    assert ordered.select(keys).sort(keys).equals(table.select(keys).sort(keys))
+    assert ordered.group_by("user_id").agg(pl.col("rank").max())["rank"].to_list() == [20] * 120
+    values = table.select("hint", "noise").to_numpy()
+    means = np.mean([b.predict(values, raw_score=True) for b in boosters], axis=0)
+    best = ordered.group_by("user_id", maintain_order=True).first()["score"]
+    assert np.allclose(best, means.reshape(120, 20).max(axis=1))
+
+
+def test_equal_scores_are_ordered_by_movie() -> None:
+    table = noisy_examples(users=3, candidates=5).sample(fraction=1, shuffle=True, seed=1)
+    values, labels = table.select("hint", "noise").to_numpy(), table["label"].to_numpy()
+    data = lgb.Dataset(values, labels, feature_name=["hint", "noise"])
+    constant = lgb.train({"verbosity": -1, "min_data_in_leaf": 1000}, data, num_boost_round=1)
+    ordered = rerank([constant], table, threads=1)
+    assert ordered["score"].n_unique() == 1
+    assert ordered["movie_id"].to_list() == [*range(5)] * 3
+    assert ordered["rank"].to_list() == [1, 2, 3, 4, 5] * 3

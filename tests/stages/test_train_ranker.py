@@ -1,0 +1,81 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.common.stage import StageError
+from stages.train_ranker import (
+    check_labels,
+    importance,
+    lightgbm_params,
+    scale_to_users,
+    train,
+    user_folds,
+)
+from tests.stages.examples import SMALL, noisy_examples, ranker_params
+
+
+def test_folds_keep_users_whole_and_use_all() -> None:
+    sizes = np.array([3, 1, 4, 2, 5])
+    group_users = np.array([7, 8, 9, 7, 8])  # two users have two groups
+    users = np.repeat(group_users, sizes)
+    all_validation_rows = []
+    for train_rows, validation_rows in user_folds(group_users, sizes, 3, seed=0):
+        assert not set(users[train_rows]) & set(users[validation_rows])
+        assert len(train_rows) + len(validation_rows) == sizes.sum()
+        all_validation_rows += validation_rows.tolist()
+    assert sorted(all_validation_rows) == list(range(sizes.sum()))
+
+
+def test_with_many_users_fewer_trees_learn_faster() -> None:
+    assert scale_to_users(SMALL, users=6040) == SMALL
+    large = scale_to_users(SMALL, users=10_000)
+    assert (large.ensemble_size, large.num_boost_round) == (1, 10)
+    assert large.learning_rate == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("objective", ["lambdarank", "rank_xendcg", "binary"])
+def test_a_ranker_learns_and_equal_inputs_give_equal_trees(objective: str) -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params(objective), seed=1)
+    boosters, metric = train(table, SMALL, options, seed=1)
+    assert metric > 0.5
+    assert len(boosters) == 2
+    assert importance(boosters)["feature"].to_list() == ["hint", "noise"]
+    assert importance(boosters)["gain_share"].sum() == pytest.approx(1)
+    repetition, _ = train(table, SMALL, options, seed=1)
+    texts = [booster.model_to_string() for booster in boosters]
+    assert [booster.model_to_string() for booster in repetition] == texts
+    assert texts[0] != texts[1]
+
+
+def test_fewer_users_than_folds_are_one_line() -> None:
+    options = lightgbm_params(SMALL, ranker_params("binary"), seed=1)
+    with pytest.raises(StageError, match=r"^lightgbm.nfold: 3 folds of 2 users; set it lower$"):
+        train(noisy_examples(users=2), SMALL, options, seed=1)
+
+
+def test_a_planted_leak_is_caught() -> None:
+    table = noisy_examples().with_columns(leak=pl.col("label").cast(pl.Float32) * 2 - 3)
+    message = r"^leak: predicts the label of 100% of users, so it leaks the label; "
+    with pytest.raises(StageError, match=message):
+        check_labels(table, ["hint", "noise", "leak"])
+    with pytest.raises(StageError, match="leak: predicts the label"):
+        check_labels(table.with_columns(-pl.col("leak")), ["hint", "leak"])
+    check_labels(table, ["hint", "noise"])
+
+
+@pytest.mark.parametrize("value", ["lowest", "null"])
+def test_a_target_that_is_appended_to_the_candidates_is_caught(value: str) -> None:
+    # The classic leak: a target that was missed is appended below its user's lowest score.
+    below = pl.col("hint").min().over("user_id") - 0.001 if value == "lowest" else None
+    score = pl.when(pl.col("label") == 1).then(below).otherwise(pl.col("hint"))
+    with pytest.raises(StageError, match="score: predicts the label"):
+        check_labels(noisy_examples().with_columns(score=score), ["hint", "score"])
+
+
+def test_a_feature_that_counts_the_target_is_caught_in_training() -> None:
+    # Popularity that has counted the target itself ranks it above all other tied candidates.
+    table = noisy_examples().with_columns(positives=pl.lit(3.0) + pl.col("label"))
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    with pytest.raises(StageError, match="positives: predicts the label"):
+        train(table, SMALL, options, seed=1)
