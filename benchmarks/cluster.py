@@ -28,11 +28,11 @@ from benchmarks.steps import (
     DRAWN_LISTS,
     ROOT,
     Step,
-    chosen_steps,
     draw_run,
     finish,
     link_inputs,
     run,
+    select_steps,
     set_params,
     start,
     steps,
@@ -148,7 +148,7 @@ def main() -> None:
         source = draw_run(options.raw, work / "drawn", all_steps, options.seconds)
         patterns = DRAWN_STEPS
     selection = [
-        s for s in chosen_steps(patterns, all_steps) if re.fullmatch(options.stages, s.name)
+        s for s in select_steps(patterns, all_steps) if re.fullmatch(options.stages, s.name)
     ]
     storage = options.storage or str(work / "shards")
     rows = []

@@ -73,7 +73,7 @@ def steps(root: Path) -> list[Step]:
         ]
 
 
-def chosen_steps(patterns: tuple[str, ...], all_steps: list[Step]) -> list[Step]:
+def select_steps(patterns: tuple[str, ...], all_steps: list[Step]) -> list[Step]:
     """Return the steps whose names match a pattern, in the order of the patterns."""
     return [s for p in patterns for s in all_steps if re.fullmatch(p, s.name)]
 
@@ -156,7 +156,7 @@ def draw_run(raw: Path, folder: Path, all_steps: list[Step], limit: float) -> Pa
     set_params(folder, ROOT, backend="local", **SMALL)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw.resolve())
-    for step in chosen_steps(BEFORE_VECTORS, all_steps):
+    for step in select_steps(BEFORE_VECTORS, all_steps):
         print(f"drawn run, {step.name}: {run(step, folder, limit):.1f} s", flush=True)
     rng = np.random.default_rng(1)
     for snapshot in SNAPSHOTS:
@@ -169,6 +169,6 @@ def draw_run(raw: Path, folder: Path, all_steps: list[Step], limit: float) -> Pa
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
         model = folder / "data" / "models" / "retrievers" / "history"
         write_arrays(arrays, model / f"{snapshot}.npz")
-    for step in chosen_steps(AFTER_VECTORS, all_steps):
+    for step in select_steps(AFTER_VECTORS, all_steps):
         run(step, folder, limit)
     return folder
