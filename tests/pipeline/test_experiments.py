@@ -104,7 +104,7 @@ def test_a_sample_of_users_says_so(repo: Path) -> None:
     assert figures["users"] == len(users())
     assert board(repo)["item_knn"]["users"] <= len(users())
     text = dvc(repo, "exp", "run", "-S", "positives.sample_users=0", ok=False)
-    assert "error: positives.sample_users: is 0.0; use 0.0001 to 1" in text
+    assert "error: positives.sample_users: is 0; use 0.0001 to 1" in text
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("dvclive"), reason="needs tests/requirements.txt")
