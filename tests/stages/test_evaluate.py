@@ -15,15 +15,7 @@ from tests.stages.results import (
     SYSTEMS,
     run_evaluate,
     run_leaderboard,
-    write_results,
 )
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_results(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_users_without_recommendations_count_as_misses() -> None:

@@ -16,17 +16,15 @@ from tests.stages.results import (
     run_evaluate,
     run_leaderboard,
     run_plot_tables,
-    write_results,
 )
 
 
 @pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_results(tmp_path)
-    monkeypatch.chdir(tmp_path)
+def results(results: Path) -> Path:
+    """The results, evaluated."""
     run_evaluate()
     run_leaderboard()
-    return tmp_path
+    return results
 
 
 def test_metrics_at_k_are_means_over_users() -> None:
