@@ -19,7 +19,7 @@ import polars as pl
 
 from benchmarks.tables import figures_row, header
 from stages.common.params import load_params, read_value
-from stages.common.systems import FUSION, generator_names, without
+from stages.common.systems import FUSION, merged_generators
 from stages.common.tables import LOW_RATINGS, RECOMMENDATIONS, TARGETS, read_table
 from stages.data.snapshots import RANKER_SNAPSHOTS, read_histories, read_positives
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
@@ -45,11 +45,6 @@ DESIGNS = {
     "default, one block": {"num_blocks": 1},
 }
 DESIGN_SEEDS = (1, 2)
-
-
-def merged_generators() -> list[str]:
-    """Return the generators whose lists are merged."""
-    return without(generator_names(), read_value("fusion.exclude", list[str]), "fusion.exclude")
 
 
 def validation_targets() -> pl.DataFrame:

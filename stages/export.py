@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.stage import StageError, atomic_write, run_stage
-from stages.common.systems import block_names, generator_names, without
+from stages.common.systems import block_names, generator_names, merged_generators
 from stages.common.tables import CATALOGUE, HISTORIES, LOW_RATINGS, POPULARITY, read_table
 from stages.data.snapshots import TEST_SNAPSHOT, read_positives
 from stages.models.boosters import read_booster_texts
@@ -30,8 +30,7 @@ class Sources:
 def ranker_generators(ranker: RankerParams, name: str) -> list[str]:
     """Return the generators whose lists the ranker `name` orders: all merged ones, or one."""
     if ranker.candidates == "merged":
-        exclude = read_value("fusion.exclude", list[str])
-        return without(generator_names(), exclude, "fusion.exclude")
+        return merged_generators()
     generator = ranker.candidates.removeprefix("candidates/")
     if generator not in generator_names():
         key = f"rankers.{name}.candidates"

@@ -8,8 +8,8 @@ import polars as pl
 from pydantic import Field
 
 from stages.common.params import Section, load_params
-from stages.common.stage import StageError, run_stage
-from stages.common.systems import generator_names, refuse_leftovers, without
+from stages.common.stage import run_stage
+from stages.common.systems import generator_names, merged_generators, refuse_leftovers
 from stages.common.tables import (
     RECOMMENDATIONS,
     merged_schema,
@@ -101,9 +101,7 @@ def main(candidates: Path, merged: Path, fused: Path) -> str:
     """Read `candidates/<generator>`; write the merged and the fused lists of every snapshot."""
     params = load_params(Params, "fusion")
     refuse_leftovers(candidates, generator_names())
-    generators = without(generator_names(), params.exclude, "fusion.exclude")
-    if not generators:
-        raise StageError("fusion.exclude: leaves no generator; exclude fewer")
+    generators = merged_generators()
     rows, schema = 0, merged_schema(generators)
     files = {
         snapshot: {name: candidates / name / f"{snapshot}.parquet" for name in generators}

@@ -20,7 +20,7 @@ from stages.common.tables import (
 )
 from stages.data.hashing import splitmix64
 from stages.data.pairs import cumcount_and_size, pair_keys
-from stages.data.snapshots import RANKER_SNAPSHOTS, SNAPSHOTS, TEST_SNAPSHOT, known_positives
+from stages.data.snapshots import SNAPSHOTS, TEST_SNAPSHOT, known_positives, ranker_targets
 from stages.parallel.executor import Tables, map_by_user
 
 
@@ -70,16 +70,6 @@ def last_histories(positives: pl.DataFrame, max_length: int) -> pl.DataFrame:
         "history_length": sizes[is_last],
     }
     return pl.DataFrame(columns, schema_overrides=dict(HISTORIES))
-
-
-def ranker_targets(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return TARGETS by snapshot of `RANKER_SNAPSHOTS`, of users with a positive before them."""
-    positives = train.filter(~pl.col("inner_val"))
-    inner_val = train.filter("inner_val").join(
-        positives, on="user_id", how="semi", maintain_order="left"
-    )
-    tables = (inner_val, val.filter("is_target"))
-    return {name: table.select(TARGETS.names()) for name, table in zip(RANKER_SNAPSHOTS, tables)}
 
 
 def draw_users(targets: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:

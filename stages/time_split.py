@@ -13,6 +13,7 @@ from stages.common.stage import StageError, run_stage
 from stages.common.tables import POSITIVES, SPLIT, TEST, TRAIN, VALIDATION, read_table, write_table
 from stages.data.hashing import splitmix64
 from stages.data.pairs import cumcount_and_size
+from stages.data.snapshots import ranker_targets
 from stages.parallel.executor import Tables, map_by_user
 
 
@@ -140,9 +141,7 @@ def main(positives: Path, split: Path, metrics: Path) -> str:
         return leave_one_out(ordered, params.min_positives, params.inner_val_targets)
 
     train, val, test = map_by_user("time_split", split_shard, table)
-    history = train.filter(~pl.col("inner_val"))
-    inner_val = train.filter("inner_val").join(history, on="user_id", how="semi")
-    targets = {"inner_val": inner_val, "val": val.filter("is_target"), "test": test}
+    targets = {**ranker_targets(train, val), "test": test}
     for name, rows in targets.items():
         if rows.height == 0:
             raise StageError(

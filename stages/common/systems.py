@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from stages.common.params import Section, load_params, read_section
+from stages.common.params import Section, load_params, read_section, read_value
 from stages.common.stage import StageError
 
 FUSION = "fusion"
@@ -58,6 +58,15 @@ def without(names: list[str], excluded: list[str], key: str) -> list[str]:
         if name not in names:
             raise StageError(f"{key}: {name!r} does not exist; use some of {', '.join(names)}")
     return [name for name in names if name not in excluded]
+
+
+def merged_generators() -> list[str]:
+    """Return the generators whose lists are merged: all but those of `fusion.exclude`."""
+    exclude = read_value("fusion.exclude", list[str])
+    names = without(generator_names(), exclude, "fusion.exclude")
+    if not names:
+        raise StageError("fusion.exclude: leaves no generator; exclude fewer")
+    return names
 
 
 def refuse_leftovers(folder: Path, names: Iterable[str]) -> None:

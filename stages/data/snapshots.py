@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.common.tables import HISTORIES, KNOWN_POSITIVES, read_table
+from stages.common.tables import HISTORIES, KNOWN_POSITIVES, TARGETS, read_table
 
 SNAPSHOTS = ("inner_val", "val", "test")
 RANKER_SNAPSHOTS = SNAPSHOTS[:2]  # the rankers learn from the targets of these
@@ -37,3 +37,18 @@ def known_positives(positives: pl.DataFrame, snapshot: str) -> pl.DataFrame:
 def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:
     """Read HISTORIES of the users who have a target after `snapshot` (of all users for test)."""
     return read_table(histories / f"{snapshot}.parquet", HISTORIES)
+
+
+def ranker_targets(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return TARGETS by snapshot of `RANKER_SNAPSHOTS`, of users with a positive before them.
+
+    Args:
+        train: TRAIN.
+        val: VALIDATION.
+    """
+    positives = train.filter(~pl.col("inner_val"))
+    inner_val = train.filter("inner_val").join(
+        positives, on="user_id", how="semi", maintain_order="left"
+    )
+    tables = (inner_val, val.filter("is_target"))
+    return {name: table.select(TARGETS.names()) for name, table in zip(RANKER_SNAPSHOTS, tables)}

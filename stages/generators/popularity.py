@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from stages.common.params import Section
+from stages.models.item_item import count_by_movie
 from stages.models.top_k import UserBatch, batch_users_by_seen, concat_user_lists, take_unseen
 from stages.parallel.executor import parallel_map
 
@@ -14,7 +15,7 @@ class Params(Section):
 
 def fit(positives: pl.DataFrame, params: Params) -> dict[str, np.ndarray]:
     """Return `movie_ids` and their `counts` of positives, most first; equal counts by movie id."""
-    counts = positives.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
+    counts = count_by_movie(positives)
     return {"movie_ids": counts["movie_id"].to_numpy(), "counts": counts["len"].to_numpy()}
 
 

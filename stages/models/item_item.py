@@ -13,10 +13,14 @@ SCORE_BATCH_USERS = 1024  # bounds the dense [users, movies] scores
 GRAM_BATCH_MOVIES = 1024  # bounds the sparse rows of a Gram matrix
 
 
+def count_by_movie(positives: pl.DataFrame) -> pl.DataFrame:
+    """Return movie_id and `len`, its number of positives; most first, equal ones by movie id."""
+    return positives.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
+
+
 def most_popular_ids(positives: pl.DataFrame, limit: int) -> np.ndarray:
     """Return the ids of the `limit` movies with the most positives, sorted by id."""
-    counts = positives.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
-    return counts.head(limit)["movie_id"].sort().to_numpy()
+    return count_by_movie(positives).head(limit)["movie_id"].sort().to_numpy()
 
 
 def gram(matrix: sp.csr_array, dtype: type[np.floating]) -> np.ndarray:

@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from stages.data.snapshots import SNAPSHOTS
+from stages.data.snapshots import SNAPSHOTS, ranker_targets
 from stages.genre_features import genre_columns
-from stages.histories import last_histories, number_snapshots, ranker_targets
+from stages.histories import last_histories, number_snapshots
 from stages.time_split import leave_one_out, order
 from tests.conftest import tiny_tables
 
