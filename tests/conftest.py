@@ -204,5 +204,8 @@ def repo(finished_run: Path) -> Iterator[Path]:
     repo = finished_run
     yield repo
     run(["git", "checkout", "-q", "-f", "main"], repo)
+    # A failed `dvc exp run` may leave an index in which a changed file of equal size is unchanged.
+    (repo / ".git" / "index").unlink()
+    run(["git", "reset", "-q", "--hard"], repo)
     run(["git", "clean", "-qfd"], repo)
     dvc(repo, "checkout", "-q", "-f")
