@@ -9,7 +9,7 @@ import polars as pl
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-from stages.data.snapshots import SNAPSHOTS, known_positives, read_positives
+from stages.data.snapshots import SNAPSHOTS, read_seen
 from stages.models.top_k import (
     CandidateParams,
     UserBatch,
@@ -24,7 +24,7 @@ def search_unseen(
     index: faiss.Index,
     users: np.ndarray,
     queries: np.ndarray,
-    positives: pl.DataFrame,
+    seen: pl.DataFrame,
     count: int,
 ) -> pl.DataFrame:
     """Return `count` unseen movies for each user as RECOMMENDATIONS.
@@ -35,10 +35,10 @@ def search_unseen(
         index: From the stage `faiss_index`; it returns movie ids.
         users: [users] ids, ascending.
         queries: [users, d] float32 vectors.
-        positives: user_id and movie_id of what users have seen.
+        seen: SEEN.
         count: Movies per user.
     """
-    batches = batch_users_by_seen(users, positives)
+    batches = batch_users_by_seen(users, seen)
 
     def batch_lists(batch: UserBatch) -> pl.DataFrame:
         if len(batches) > 1:
@@ -52,22 +52,22 @@ def search_unseen(
     return concat_user_lists(list(parallel_map(batch_lists, batches, "batches of users")))
 
 
-def main(index: Path, embeddings: Path, histories: Path, candidates: Path) -> str:
+def main(index: Path, embeddings: Path, seen: Path, candidates: Path) -> str:
     """Write RECOMMENDATIONS of every snapshot."""
     count = load_params(CandidateParams, "candidates").count
-    positives, rows = read_positives(histories), 0
+    rows = 0
     for snapshot in SNAPSHOTS:
         users = read_table(embeddings / snapshot / "users.parquet").sort("user_id")
         lists = search_unseen(
             faiss.read_index(str(index / f"{snapshot}.faiss")),
             users["user_id"].to_numpy(),
             users["embedding"].to_numpy(),
-            known_positives(positives, snapshot),
+            read_seen(seen, snapshot),
             count,
         )
         write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
         rows += lists.height
-    return f"{users.height:,} users -> {rows:,} candidates of {len(SNAPSHOTS)} snapshots"
+    return f"{users.height:,} queries -> {rows:,} candidates of {len(SNAPSHOTS)} snapshots"
 
 
 if __name__ == "__main__":

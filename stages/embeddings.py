@@ -9,7 +9,8 @@ from stages.common.files import read_arrays
 from stages.common.stage import run_stage
 from stages.common.tables import embeddings_schema, write_table
 from stages.data.snapshots import SNAPSHOTS, read_histories
-from stages.models.towers import movie_embeddings, user_embeddings
+from stages.models.towers import movie_embeddings
+from stages.models.user_vectors import user_embeddings
 
 
 def embedding_table(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFrame:

@@ -6,6 +6,7 @@ No other stage reads the test targets (tests/pipeline/test_dvc_yaml.py).
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -29,6 +30,8 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
+from stages.data.pairs import isin_sorted, pair_keys, sorted_pair_keys
+from stages.data.snapshots import TEST_SNAPSHOT, read_seen
 from stages.evaluation.metrics import (
     AT_K,
     leaderboard_columns,
@@ -36,17 +39,17 @@ from stages.evaluation.metrics import (
     mean_metrics,
     target_ranks,
 )
-
-# Upper bounds of the ranges of two kinds of slices; the last range is open.
-HISTORY_LENGTH_BOUNDS = [10, 50, 200]
-POSITIVES_BOUNDS = [0, 10, 100, 1000]
+from stages.evaluation.slices import slice_metrics
 
 
 class Params(Section):
-    """Cutoffs of the metrics."""
+    """How lists are measured."""
 
     cutoffs: list[Annotated[int, Field(ge=1, le=10_000)]]
     """The values of k at which the metrics of the top k are computed."""
+
+    item_vectors: str
+    """The retriever whose movie vectors measure the diversity of lists (`beyond_accuracy`)."""
 
 
 def build_ranks(
@@ -69,49 +72,22 @@ def build_ranks(
     return table.with_columns(pl.col("positives").fill_null(0))
 
 
-def range_label(column: str, bounds: list[int]) -> pl.Expr:
-    """Return the label of the range that each value of `column` is in.
-
-    For example, the upper bounds [0, 10, 50] make the labels `0`, `1-10`, `11-50` and `51+`.
-    """
-    starts = [0, *(bound + 1 for bound in bounds)]
-    label = pl.lit(f"{starts[-1]}+")
-    for start, end in reversed(list(zip(starts, bounds, strict=False))):
-        text = str(end) if start == end else f"{start}-{end}"
-        label = pl.when(pl.col(column) <= end).then(pl.lit(text)).otherwise(label)
-    return label
-
-
-def slice_metrics(ranks: pl.DataFrame, genres: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
-    """Measure groups of targets apart.
-
-    The slices: `target` (tied or untied), `activity` (the user's number of positives),
-    `target_positives` (the movie's number of positives) and `genre` (one group per genre; a movie
-    with several genres is in several groups).
+def refuse_seen(recommendations: pl.DataFrame, seen: np.ndarray, path: Path) -> None:
+    """Raise a StageError if a list holds a movie that its user has seen.
 
     Args:
-        ranks: RANKS of one system.
-        genres: movie_id, and a 0/1 column `genre_<name>` per genre.
-        cutoffs: The values of k.
-
-    Returns:
-        slice, value, users, then recall@k and ndcg@k at every cutoff.
+        recommendations: RECOMMENDATIONS.
+        seen: Sorted keys of the pairs of SEEN.
+        path: The file of the recommendations, for the message.
     """
-    flags = genres.unpivot(index="movie_id", variable_name="genre").filter(pl.col("value") == 1)
-    by_genre = ranks.join(flags.drop("value"), on="movie_id", maintain_order="left")
-    slices = [
-        ("target", ranks, pl.when("tied").then(pl.lit("tied")).otherwise(pl.lit("untied"))),
-        ("activity", ranks, range_label("history_length", HISTORY_LENGTH_BOUNDS)),
-        ("target_positives", ranks, range_label("positives", POSITIVES_BOUNDS)),
-        ("genre", by_genre, pl.col("genre").str.strip_prefix("genre_")),
-    ]
-    metrics = ["users", *(f"{name}@{k}" for name in ("recall", "ndcg") for k in cutoffs)]
-    rows = []
-    for name, table, label in slices:
-        for (value,), group in table.group_by(label.alias("value")):
-            means = mean_metrics(group, cutoffs)
-            rows.append({"slice": name, "value": value} | {k: means[k] for k in metrics})
-    return pl.DataFrame(rows).sort("slice", "value")
+    users, movies = (recommendations[name].to_numpy() for name in ("user_id", "movie_id"))
+    is_seen = isin_sorted(seen, pair_keys(users, movies))
+    if is_seen.any():
+        user, movie = users[is_seen][0], movies[is_seen][0]
+        raise StageError(
+            f"{path}: {is_seen.sum()} movies are seen, as movie {movie} by user {user}; "
+            "apply data/seen, as `take_unseen` does"
+        )
 
 
 def check_cutoffs(cutoffs: list[int]) -> None:
@@ -130,6 +106,7 @@ def main(
     recommendations: Path,
     targets: Path,
     movies: Path,
+    seen: Path,
     metrics: Path,
     slices: Path,
     ranks: Path,
@@ -143,14 +120,16 @@ def main(
     paths = system_list_paths(systems, candidates, recommendations)
     test, genres = read_table(targets, TEST), read_table(movies / "genres.parquet")
     popularity = read_table(movies / "popularity" / "test.parquet", POPULARITY)
+    seen_keys = sorted_pair_keys(read_seen(seen, TEST_SNAPSHOT))
     for system, path in paths.items():
         lists = read_table(path, RECOMMENDATIONS)
+        refuse_seen(lists, seen_keys, path)
         table = build_ranks(lists, test, popularity)
         means = mean_metrics(table, cutoffs) | list_metrics(lists, test["user_id"], popularity)
         write_json(means, metrics / f"{system}.json")
         write_csv(slice_metrics(table, genres, cutoffs), slices / f"{system}.csv")
         write_table(table, ranks / f"{system}.parquet", RANKS)
-    return f"{len(systems)} systems, {test['user_id'].n_unique():,} users"
+    return f"{len(systems)} systems, {test['source_user_id'].n_unique():,} users"
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import polars as pl
+
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.stage import StageError, atomic_write, run_stage
 from stages.common.systems import block_names, generator_names, merged_generators
-from stages.common.tables import CATALOGUE, HISTORIES, LOW_RATINGS, POPULARITY, read_table
-from stages.data.snapshots import TEST_SNAPSHOT, read_positives
+from stages.common.tables import CATALOGUE, POPULARITY, read_table
+from stages.data.snapshots import TEST_SNAPSHOT, read_histories, read_positives, read_seen
 from stages.models.boosters import read_booster_texts
 from stages.ranking.inputs import RankerParams
 from stages.serving.bundle import Bundle, Settings, read_index, write_bundle
@@ -21,7 +23,7 @@ class Sources:
     ids: Path
     movies: Path
     histories: Path
-    low_ratings: Path
+    seen: Path
     models: Path
     index: Path
     ranker: Path
@@ -62,6 +64,11 @@ def main(sources: Sources, bundle: Path) -> str:
     towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
     folders = {name: sources.models / "generators" / name for name in block_names("generators")}
     folders |= {name: sources.models / "retrievers" / name for name in towers}
+    # A user is served as of their first query; later ones have ids that only the evaluation knows.
+    histories = read_histories(sources.histories, test).filter(
+        pl.col("user_id") == pl.col("source_user_id")
+    )
+    seen = read_seen(sources.seen, test)
     content = Bundle(
         settings=settings,
         tables={
@@ -71,8 +78,8 @@ def main(sources: Sources, bundle: Path) -> str:
             "genres": read_table(movies / "genres.parquet"),
             "popularity": read_table(movies / "popularity" / f"{test}.parquet", POPULARITY),
             "positives": read_positives(sources.histories, test),
-            "histories": read_table(sources.histories / f"{test}.parquet", HISTORIES),
-            "low_ratings": read_table(sources.low_ratings / f"{test}.parquet", LOW_RATINGS),
+            "histories": histories,
+            "seen": seen.join(histories, on="user_id", how="semi", maintain_order="left"),
         },
         arrays={name: read_arrays(folder / f"{test}.npz") for name, folder in folders.items()},
         indexes={name: read_index(sources.index / name / f"{test}.faiss") for name in towers},

@@ -7,11 +7,17 @@ from stages.common.files import write_arrays
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, write_table
-from stages.data.snapshots import SNAPSHOTS, known_positives, read_histories, read_positives
+from stages.data.snapshots import (
+    SNAPSHOTS,
+    known_positives,
+    read_histories,
+    read_positives,
+    read_seen,
+)
 from stages.models.top_k import CandidateParams
 
 
-def main(name: str, histories: Path, model: Path, candidates: Path) -> str:
+def main(name: str, histories: Path, seen: Path, model: Path, candidates: Path) -> str:
     """Write the arrays and RECOMMENDATIONS of the generator `name` for every snapshot."""
     generator = importlib.import_module(f"stages.generators.{name}")
     params = load_params(generator.Params, f"generators.{name}")
@@ -21,11 +27,11 @@ def main(name: str, histories: Path, model: Path, candidates: Path) -> str:
         positives = known_positives(all_positives, snapshot)
         users = read_histories(histories, snapshot)["user_id"].to_numpy()
         arrays = generator.fit(positives, params)
-        lists = generator.recommend(arrays, users, positives, count)
+        lists = generator.recommend(arrays, users, read_seen(seen, snapshot), count)
         write_arrays(arrays, model / f"{snapshot}.npz")
         write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
     movies = len(arrays["movie_ids"])
-    return f"{movies:,} movies -> {lists.height:,} candidates for {len(users):,} users"
+    return f"{movies:,} movies -> {lists.height:,} candidates for {len(users):,} queries"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage: collect what each snapshot knows: positives, histories, and the rankers' targets."""
+"""Stage: collect what each snapshot knows: positives, and the histories of its queries."""
 
 from pathlib import Path
 
@@ -12,105 +12,128 @@ from stages.common.stage import run_stage
 from stages.common.tables import (
     HISTORIES,
     KNOWN_POSITIVES,
+    QUERIES,
+    SPLIT,
     TARGETS,
     TRAIN,
-    VALIDATION,
     read_table,
     write_table,
 )
 from stages.data.hashing import splitmix64
-from stages.data.pairs import cumcount_and_size, pair_keys
-from stages.data.snapshots import SNAPSHOTS, TEST_SNAPSHOT, known_positives, ranker_targets
+from stages.data.pairs import concat_ranges, pair_keys
+from stages.data.queries import rename_for_queries, rename_for_users
+from stages.data.snapshots import RANKER_SNAPSHOTS, SNAPSHOTS, TEST_SNAPSHOT, known_positives
 from stages.parallel.executor import Tables, map_by_user
 
 
 class Params(Section):
-    """Length of the histories, and the number of users that rankers learn from."""
+    """Length of the histories, and the number of queries that rankers learn from."""
 
     max_length: int = Field(ge=1, le=10_000)
     """The most movies of a history, in training and serving; it keeps the newest."""
 
     max_validation_users: int = Field(ge=10, le=2**31)
-    """The most users of the snapshots inner_val and val, who are sampled by a seeded hash.
+    """The most queries of the snapshots inner_val and val, which are sampled by a seeded hash.
 
-    Rankers learn from these users, and their targets stop the training of the retrievers.
+    Rankers learn from these queries, and their targets stop the training of the retrievers.
     """
 
 
-def number_snapshots(train: pl.DataFrame, val: pl.DataFrame) -> pl.DataFrame:
-    """Return KNOWN_POSITIVES from TRAIN and VALIDATION."""
+def number_snapshots(train: pl.DataFrame, val: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """Return KNOWN_POSITIVES from TRAIN, and from the SPLIT rows of `val` and `later`."""
     columns = ["user_id", "movie_id", "timestamp", "position", "snapshot"]
-    test = pl.lit(SNAPSHOTS.index(TEST_SNAPSHOT), dtype=pl.UInt8)
+    test = SNAPSHOTS.index(TEST_SNAPSHOT)
     parts = [
         train.with_columns(snapshot=pl.col("inner_val").cast(pl.UInt8)),
-        val.with_columns(snapshot=test),
+        val.with_columns(snapshot=pl.lit(test, dtype=pl.UInt8)),
+        later.with_columns(snapshot=pl.lit(test + 1, dtype=pl.UInt8)),
     ]
     table = pl.concat([part.select(columns) for part in parts])
     keys = pair_keys(table["user_id"].to_numpy(), table["position"].to_numpy())
     return table[np.argsort(keys, kind="stable")].drop("position")
 
 
-def last_histories(positives: pl.DataFrame, max_length: int) -> pl.DataFrame:
-    """Return HISTORIES, sorted by user, from positives that are sorted by user and time."""
+def all_queries(test_queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
+    """Return the QUERIES of the test targets, and one for each user without a target.
+
+    That one comes after all positives of the user. So everybody can be served.
+    """
+    counts = positives.group_by("user_id", maintain_order=True).len("history_length")
+    others = counts.join(test_queries, left_on="user_id", right_on="source_user_id", how="anti")
+    others = others.with_columns(source_user_id="user_id").select(QUERIES.names())
+    return pl.concat([test_queries, others.cast(dict(QUERIES))])
+
+
+def build_histories(
+    queries: pl.DataFrame, positives: pl.DataFrame, max_length: int
+) -> pl.DataFrame:
+    """Return the HISTORIES of QUERIES, sorted by user_id.
+
+    Args:
+        queries: QUERIES.
+        positives: movie_id and timestamp of the positives of their users (`source_user_id`),
+            sorted by user and time.
+        max_length: The most movies of a history; the newest are kept.
+    """
+    queries = queries.sort("user_id")
     users = positives["user_id"].to_numpy()
-    index, sizes = cumcount_and_size(users)
-    newest = positives.filter(pl.Series(sizes - index <= max_length))
-    is_last = index == sizes - 1
-    ends = np.append(0, np.cumsum(np.minimum(sizes[is_last], max_length)))
+    sizes = queries["history_length"].to_numpy().astype(np.int64)
+    kept_sizes = np.minimum(sizes, max_length)
+    ends = np.searchsorted(users, queries["source_user_id"].to_numpy()) + sizes
+    rows = positives[concat_ranges(ends - kept_sizes, kept_sizes)]
+    offsets = np.append(0, np.cumsum(kept_sizes))
 
     def lists(name: str) -> pl.Series:
-        """Return one list per user; Arrow needs only the offsets, so no row is copied."""
-        values = newest[name].to_arrow()
-        return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(ends, values)))
+        """Return one list per query; Arrow needs only the offsets, so no row is copied."""
+        values = rows[name].to_arrow()
+        return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(offsets, values)))
 
-    columns = {
-        "user_id": users[is_last],
-        "history": lists("movie_id"),
-        "timestamps": lists("timestamp"),
-        "history_length": sizes[is_last],
-    }
-    return pl.DataFrame(columns, schema_overrides=dict(HISTORIES))
+    return queries.with_columns(history=lists("movie_id"), timestamps=lists("timestamp"))
 
 
-def draw_users(targets: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
-    """Draw up to `count` of the users who have a target, those with the lowest seeded hashes.
+def draw_queries(queries: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """Draw up to `count` of the queries, those with the lowest seeded hashes of their user_id.
 
-    A user's hash does not depend on the other users, so the draws of similar data are similar.
+    A hash does not depend on the other queries, so the draws of similar data are similar.
     """
-    users = targets["user_id"].unique().sort().to_numpy()
+    users = queries["user_id"].unique().sort().to_numpy()
     order = np.argsort(splitmix64(users, np.zeros_like(users), seed), kind="stable")
     return pl.DataFrame({"user_id": users[order[:count]]})
 
 
-def main(train: Path, val: Path, histories: Path, targets: Path) -> str:
-    """Write KNOWN_POSITIVES, the HISTORIES of every snapshot, and the rankers' TARGETS."""
+def main(train: Path, val: Path, later: Path, queries: Path, targets: Path, histories: Path) -> str:
+    """Write KNOWN_POSITIVES, and the HISTORIES of every snapshot's queries."""
     params, seed = load_params(Params, "histories"), read_seed()
-    split = read_table(train, TRAIN), read_table(val, VALIDATION)
-    targets_by_snapshot = ranker_targets(*split)
-    user_samples = {
-        snapshot: draw_users(table, params.max_validation_users, seed)
-        for snapshot, table in targets_by_snapshot.items()
-    }
+    parts = read_table(train, TRAIN), read_table(val, SPLIT), read_table(later, SPLIT)
+    queries_by_snapshot = {TEST_SNAPSHOT: read_table(queries, QUERIES)}
+    for snapshot in RANKER_SNAPSHOTS:
+        table = read_table(targets / f"{snapshot}.parquet", TARGETS).select(QUERIES.names())
+        table = table.unique(maintain_order=True)
+        sample = draw_queries(table, params.max_validation_users, seed)
+        queries_by_snapshot[snapshot] = table.join(
+            sample, on="user_id", how="semi", maintain_order="left"
+        )
 
-    def build(train: pl.DataFrame, val: pl.DataFrame) -> Tables:
-        all_positives, tables = number_snapshots(train, val), []
-        for snapshot in SNAPSHOTS:
-            positives = known_positives(all_positives, snapshot)
-            if snapshot in user_samples:
-                positives = positives.join(
-                    user_samples[snapshot], on="user_id", how="semi", maintain_order="left"
-                )
-            tables.append(last_histories(positives, params.max_length))
-        return all_positives, *tables
+    def build(
+        train: pl.DataFrame, val: pl.DataFrame, later: pl.DataFrame, *queries: pl.DataFrame
+    ) -> Tables:
+        positives = number_snapshots(train, val, later)
+        by_snapshot = dict(zip(SNAPSHOTS, map(rename_for_queries, queries)))
+        by_snapshot[TEST_SNAPSHOT] = all_queries(
+            by_snapshot[TEST_SNAPSHOT], known_positives(positives, TEST_SNAPSHOT)
+        )
+        tables = [
+            build_histories(by_snapshot[name], positives, params.max_length) for name in SNAPSHOTS
+        ]
+        return positives, *tables
 
-    positives, *tables = map_by_user("histories", build, *split)
+    query_tables = [rename_for_users(queries_by_snapshot[name]) for name in SNAPSHOTS]
+    positives, *tables = map_by_user("histories", build, *parts, *query_tables)
     write_table(positives, histories / "positives.parquet", KNOWN_POSITIVES)
     for snapshot, table in zip(SNAPSHOTS, tables):
         write_table(table, histories / f"{snapshot}.parquet", HISTORIES)
-    for snapshot, table in targets_by_snapshot.items():
-        write_table(table, targets / f"{snapshot}.parquet", TARGETS)
     users = tables[SNAPSHOTS.index(TEST_SNAPSHOT)].height
-    return f"{positives.height:,} positives -> histories of {users:,} users"
+    return f"{positives.height:,} positives -> histories of {users:,} queries"
 
 
 if __name__ == "__main__":

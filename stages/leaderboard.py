@@ -8,13 +8,15 @@ import polars as pl
 from stages.common.files import read_json, write_csv, write_json
 from stages.common.params import load_params, read_seed
 from stages.common.stage import StageError, atomic_write, run_stage
-from stages.common.systems import LeaderboardParams, block_names, system_names
+from stages.common.systems import FUSION, LeaderboardParams, block_names, system_names
 from stages.common.tables import RANKS, read_table
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
-from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.board import as_markdown
+from stages.evaluation.bootstrap import holm, paired_intervals, paired_p_values
 from stages.evaluation.metrics import leaderboard_columns, rank_systems, user_metrics
 
 BASELINE = "popularity"
+ALPHA = 0.05  # of the adjusted p-values
 
 
 def intervals(
@@ -30,7 +32,8 @@ def intervals(
 
     Returns:
         system, against (the baseline), metric, difference (of the means), low, high (its 95%
-        interval), significant (whether 0 is outside the interval).
+        interval), p_value, p_holm (adjusted for all comparisons of the metric), significant
+        (whether p_holm is below `ALPHA`).
     """
     comparisons = [
         (system, against, metric)
@@ -43,24 +46,33 @@ def intervals(
     columns = [tables[s][metric] - tables[b][metric] for s, b, metric in comparisons]
     differences = np.column_stack([column.to_numpy() for column in columns])
     low, high = paired_intervals(differences, resamples, np.random.default_rng(seed))
-    labels = pl.DataFrame(comparisons, schema=["system", "against", "metric"], orient="row")
-    return labels.with_columns(
+    p_values = paired_p_values(differences)
+    table = pl.DataFrame(comparisons, schema=["system", "against", "metric"], orient="row")
+    table = table.with_columns(
         difference=differences.mean(axis=0),
         low=low,
         high=high,
-        significant=(low > 0) | (high < 0),
+        p_value=p_values,
     )
+    adjusted = np.empty(len(p_values))
+    for metric in MAIN_METRICS:
+        rows = (table["metric"] == metric).to_numpy()
+        adjusted[rows] = holm(p_values[rows])
+    return table.with_columns(p_holm=adjusted, significant=adjusted < ALPHA)
 
 
-def as_markdown(board: dict[str, dict[str, float]]) -> str:
-    """Format the leaderboard as a Markdown table, padded to be readable as text."""
-    columns = leaderboard_columns()
-    lines = [f"| {'system':14} | " + " | ".join(f"{name:>10}" for name in columns) + " |"]
-    lines.append("| " + "-" * 14 + " | " + " | ".join("-" * 9 + ":" for _ in columns) + " |")
-    for system, row in board.items():
-        cells = " | ".join(f"{row[name]:10.4f}" for name in columns)
-        lines.append(f"| {system:14} | {cells} |")
-    return "\n".join(lines) + "\n"
+def with_marks(
+    board: dict[str, dict[str, float]], intervals: pl.DataFrame
+) -> dict[str, dict[str, float | str]]:
+    """Return `board` with a column `vs <baseline>` for each baseline.
+
+    It has the sign of the system's difference in ndcg@10 where that is significant, else ~.
+    """
+    marks = {system: dict(row) for system, row in board.items()}
+    for row in intervals.filter(pl.col("metric") == "ndcg@10").iter_rows(named=True):
+        sign = "+" if row["difference"] > 0 else "-"
+        marks[row["system"]][f"vs {row['against']}"] = sign if row["significant"] else "~"
+    return marks
 
 
 def best_retriever(board: dict[str, dict[str, float]]) -> str:
@@ -87,10 +99,13 @@ def main(*, metrics: Path, ranks: Path, board: Path, text: Path, interval_table:
         table = read_table(ranks / f"{system}.parquet", RANKS)
         per_user[system] = user_metrics(table, MAIN_CUTOFFS)
     best = best_retriever(rows)
+    baselines = [name for name in (BASELINE, best, FUSION) if name in systems]
+    table = intervals(per_user, baselines, params.resamples, seed)
     write_json(rows, board)
-    write_csv(intervals(per_user, [BASELINE, best], params.resamples, seed), interval_table)
+    write_csv(table, interval_table)
+    columns = [*leaderboard_columns(), *(f"vs {name}" for name in baselines)]
     with atomic_write(text) as temporary:
-        temporary.write_text(as_markdown(rows), encoding="utf-8")
+        temporary.write_text(as_markdown(with_marks(rows, table), columns), encoding="utf-8")
     return f"{len(rows)} systems, the best retriever is {best}"
 
 

@@ -137,12 +137,13 @@ def read_slices(folder: Path, systems: list[str]) -> pl.DataFrame:
     """Read the slices of all systems, with ranges such as `11-50` in ascending order.
 
     Returns:
-        slice, value, system, users, recall@10, ndcg@10.
+        slice, value, system, users, recall@10, low, high (the 95% interval of recall@10), ndcg@10.
     """
     table = concat_tables(folder, systems, "system").with_columns(pl.col("value").cast(pl.String))
     low = pl.col("value").str.extract(r"^(\d+)").cast(pl.Int64)
-    columns = ["slice", "value", "system", "users", "recall@10", "ndcg@10"]
-    return table.select(columns).sort("slice", low, "value", maintain_order=True)
+    ends = {"recall@10_low": "low", "recall@10_high": "high"}
+    columns = ["slice", "value", "system", "users", "recall@10", "low", "high", "ndcg@10"]
+    return table.rename(ends).select(columns).sort("slice", low, "value", maintain_order=True)
 
 
 def main(
@@ -175,6 +176,7 @@ def main(
         "at_k": metrics_at_k(rank_tables, CUTOFFS),
         "slices": read_slices(metrics / "slices", systems),
         "accuracy_coverage": pl.DataFrame(rows),
+        "beyond_accuracy": read_csv(metrics / "beyond_accuracy.csv"),
         "long_tail": long_tail(top_lists, users, read_table(popularity, POPULARITY)),
         "curves": concat_tables(metrics / "curves", block_names("retrievers"), "retriever"),
         "importance": concat_tables(

@@ -86,6 +86,8 @@ def main(name: str, sources: FeatureSources, targets: Path, examples: Path) -> s
         table = add_labels(table, labels, params.drop_users_without_hit)
         table = sample_negatives(table, params.negatives_per_user, seed)
         table = append_features(table, histories, context, params.feature_groups)
+        source_users = histories.select("user_id", "source_user_id")
+        table = table.join(source_users, on="user_id", how="left", maintain_order="left")
         write_table(table, examples / f"{snapshot}.parquet", table.schema)
         counts.append(table.height)
     return f"{counts} rows by snapshot, {table.width} columns"

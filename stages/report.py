@@ -31,6 +31,7 @@ from stages.reporting.parts import (
     interval_table,
     introduction,
     parameters,
+    quality_table,
     statistics,
     timing_table,
 )
@@ -124,6 +125,11 @@ def main(inputs: Inputs, report: Path) -> str:
             element("h3", f"Difference to {best_retriever}, the best retriever"),
             introduction("differences"),
             interval_table(read_csv(metrics / "intervals.csv"), best_retriever),
+        ],
+        "Beyond accuracy": [
+            introduction("beyond"),
+            quality_table(read_csv(metrics / "beyond_accuracy.csv")),
+            charts["beyond_accuracy"],
         ],
         "Data": [
             introduction("data"),

@@ -14,11 +14,12 @@ from stages.common.params import Section, load_params, read_seed
 from stages.common.stage import StageError, atomic_write, run_stage
 from stages.common.tables import read_table
 from stages.data.snapshots import RANKER_SNAPSHOTS
+from stages.models.boosters import importance
 from stages.parallel.executor import backend
 from stages.ranking.inputs import RankerParams
 
-KEYS = ["snapshot", "user_id", "movie_id", "label"]
-GROUP = KEYS[:2]  # the candidates of a user in a snapshot are ranked against each other
+GROUP = ["snapshot", "user_id"]  # the candidates of a query are ranked against each other
+KEYS = [*GROUP, "source_user_id", "movie_id", "label"]
 # A feature leaks if it separates the target for this share of the users, and they are enough.
 LEAK_SHARE, LEAK_MIN_USERS = 0.95, 50
 # Above this many users one CV fold and one booster are stable enough, and a three times higher
@@ -76,8 +77,15 @@ def user_folds(
         sizes: [groups] the number of rows of each group.
         nfold: Number of folds.
         seed: The seed of the shuffle of the users.
+
+    Raises:
+        StageError: There are fewer users than folds.
     """
     unique_users, index = np.unique(users, return_inverse=True)
+    if len(unique_users) < nfold:
+        raise StageError(
+            f"lightgbm.nfold: {nfold} folds of {len(unique_users)} users; set it lower"
+        )
     fold = np.random.default_rng(seed).permutation(len(unique_users)) % nfold
     rows = np.repeat(fold[index], sizes)
     return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(nfold)]
@@ -163,7 +171,7 @@ def train(
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
     Args:
-        examples: snapshot, user_id, movie_id, label and features, sorted by snapshot and user.
+        examples: `KEYS` and features, sorted by snapshot and user_id.
         params: The number of trees and folds.
         options: From `lightgbm_params`.
         seed: The seed of the folds.
@@ -178,11 +186,13 @@ def train(
     """
     features = [name for name in examples.columns if name not in KEYS]
     check_labels(examples, features)
-    groups = examples.group_by(GROUP, maintain_order=True).len()
-    users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
+    groups = examples.group_by([*GROUP, "source_user_id"], maintain_order=True).len()
+    users, sizes = groups["source_user_id"].to_numpy(), groups["len"].to_numpy()
     num_users = num_users or groups["user_id"].n_unique()
-    if num_users < params.nfold:
-        raise StageError(f"lightgbm.nfold: {params.nfold} folds of {num_users} users; set it lower")
+    if len(np.unique(users)) < params.nfold:
+        raise StageError(
+            f"lightgbm.nfold: {params.nfold} folds of {len(np.unique(users))} users; set it lower"
+        )
 
     def dataset() -> lgb.Dataset:
         values = examples.select(features).to_numpy(order="c")
@@ -203,20 +213,6 @@ def train(
         for n in range(params.ensemble_size)
     ]
     return boosters, means[-1]
-
-
-def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
-    """Return each feature's share of the total gain and number of splits, best first."""
-    gain = np.sum([booster.feature_importance("gain") for booster in boosters], axis=0)
-    splits = np.sum([booster.feature_importance("split") for booster in boosters], axis=0)
-    table = pl.DataFrame(
-        {
-            "feature": boosters[0].feature_name(),
-            "gain_share": gain / max(gain.sum(), 1e-12),
-            "splits": splits,
-        }
-    )
-    return table.sort(["gain_share", "feature"], descending=[True, False])
 
 
 def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:

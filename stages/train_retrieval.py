@@ -15,10 +15,18 @@ from stages.common.files import write_arrays, write_csv
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import TARGETS, read_table
-from stages.data.snapshots import SNAPSHOTS, known_positives, read_histories, read_positives
+from stages.data.pairs import isin_sorted, pair_keys, sorted_pair_keys
+from stages.data.snapshots import (
+    SNAPSHOTS,
+    known_positives,
+    read_histories,
+    read_positives,
+    read_seen,
+)
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS, user_accuracy
 from stages.models.top_k import interaction_matrix
-from stages.models.towers import movie_embeddings, user_embeddings
+from stages.models.towers import movie_embeddings
+from stages.models.user_vectors import user_embeddings, with_fold_in
 from stages.parallel.executor import backend, parallel_map
 from stages.retrieval.data import training_data
 from stages.retrieval.live_metrics import Log, log_live
@@ -32,29 +40,43 @@ class Validator:
     """Measures a model on targets, by their ranks among all movies with a positive."""
 
     def __init__(
-        self, positives: pl.DataFrame, histories: pl.DataFrame, targets: pl.DataFrame
+        self,
+        positives: pl.DataFrame,
+        histories: pl.DataFrame,
+        seen: pl.DataFrame,
+        targets: pl.DataFrame,
     ) -> None:
         """Index the targets once for all epochs.
 
         Args:
-            positives: All positives known before the targets; a user has seen their own.
-            histories: HISTORIES of the users who have targets.
-            targets: TARGETS of these users. A target whose movie has no positive is a miss.
+            positives: user_id and movie_id of all positives that the model is trained on.
+            histories: HISTORIES of the queries.
+            seen: SEEN of the queries.
+            targets: TARGETS of the queries. A target is a miss if its movie has no positive, or
+                is seen.
         """
+        self.positives = positives
         self.histories, self.targets = histories, targets.sort("user_id")
         self.movie_ids = positives["movie_id"].unique().sort().to_numpy()
         users = histories["user_id"].to_numpy()
-        self.seen = interaction_matrix(positives, users, self.movie_ids)
+        self.seen = interaction_matrix(seen, users, self.movie_ids)
         self.user_index = np.searchsorted(users, self.targets["user_id"].to_numpy())
         movies = self.targets["movie_id"].to_numpy()
         self.movie_index = np.searchsorted(self.movie_ids, movies).clip(max=len(self.movie_ids) - 1)
         self.is_candidate = self.movie_ids[self.movie_index] == movies
+        self.is_candidate &= ~isin_sorted(
+            sorted_pair_keys(seen), pair_keys(self.targets["user_id"].to_numpy(), movies)
+        )
+        source_users = histories["source_user_id"].to_numpy()
+        self.has_new_users = not np.isin(source_users, positives["user_id"].to_numpy()).all()
 
     def __call__(self, arrays: Arrays) -> dict[str, float]:
-        """Return the means over users of `MAIN_METRICS` for the arrays of a model."""
+        """Return the means over queries of `MAIN_METRICS` for the arrays of a model."""
         ids, vectors = movie_embeddings(arrays)
         movies = vectors[np.searchsorted(ids, self.movie_ids)]
-        _, users = user_embeddings(arrays, self.histories)  # all of them have a vector
+        if self.has_new_users:
+            arrays = with_fold_in(arrays, self.positives)
+        _, users = user_embeddings(arrays, self.histories)
 
         def batch_ranks(start: int) -> np.ndarray:
             return self.ranks(slice(start, start + SCORE_BATCH_TARGETS), users, movies)
@@ -69,7 +91,7 @@ class Validator:
 
         Args:
             batch: Rows of the targets.
-            users: [users, d] vectors of the users of the histories.
+            users: [queries, d] vectors of the queries.
             movies: [movies, d] vectors of all movies with a positive.
         """
         index = self.user_index[batch]
@@ -105,8 +127,8 @@ def train(
     Args:
         retriever: A module of stages.retrieval.
         params: Its parameters.
-        tables: `positives` (KNOWN_POSITIVES), `histories` (HISTORIES before the inner_val
-            targets), `targets` (TARGETS, inner_val) and `genres`.
+        tables: `positives` (KNOWN_POSITIVES); `histories` (HISTORIES), `seen` (SEEN) and `targets`
+            (TARGETS) of the snapshot inner_val; `genres`.
         max_length: The most movies of a history. It is lowered to the users' average number of
             positives, because longer windows would be mostly padding.
         seed: Seed of all random numbers.
@@ -134,7 +156,8 @@ def train(
             model, batches = retriever.build(data, params, rng)
         worker.begin(snapshot, rng)
         if not arrays:
-            validate = with_log(Validator(positives, tables["histories"], targets), log)
+            validator = Validator(positives, tables["histories"], tables["seen"], targets)
+            validate = with_log(validator, log)
             first_fit = last_fit = fit(model, batches, params, params.epochs, validate, worker)
         elif params.finetune_epochs_ratio:
             model.start_from(last_fit.arrays)
@@ -156,13 +179,22 @@ def load_retriever(name: str) -> tuple[types.ModuleType, TrainingParams]:
     return retriever, params
 
 
-def main(name: str, histories: Path, targets: Path, genres: Path, model: Path, curve: Path) -> str:
+def main(
+    name: str,
+    histories: Path,
+    seen: Path,
+    targets: Path,
+    genres: Path,
+    model: Path,
+    curve: Path,
+) -> str:
     """Write the arrays of every snapshot and the learning curve of the retriever `name`."""
     retriever, params = load_retriever(name)
     length = read_value("histories.max_length", int)
     tables = {
         "positives": read_positives(histories),
         "histories": read_histories(histories, SNAPSHOTS[0]),
+        "seen": read_seen(seen, SNAPSHOTS[0]),
         "targets": read_table(targets, TARGETS),
         "genres": read_table(genres),
     }
@@ -180,12 +212,13 @@ def main(name: str, histories: Path, targets: Path, genres: Path, model: Path, c
     for snapshot, weights in arrays.items():
         if not all(np.isfinite(v).all() for v in weights.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
-        write_arrays(weights, model / f"{snapshot}.npz")
+        positives = known_positives(tables["positives"], snapshot)
+        write_arrays(with_fold_in(weights, positives), model / f"{snapshot}.npz")
     write_csv(pl.DataFrame(first_fit.curve), curve)
     best = first_fit.curve[first_fit.epoch - 1]
     metrics = ", ".join(f"{metric} {best[metric]:.4f}" for metric in MAIN_METRICS)
-    positives = tables["positives"].height
-    return f"{positives:,} positives -> best epoch {first_fit.epoch}, inner_val {metrics}"
+    count = tables["positives"].height
+    return f"{count:,} positives -> best epoch {first_fit.epoch}, inner_val {metrics}"
 
 
 if __name__ == "__main__":

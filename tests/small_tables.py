@@ -1,5 +1,7 @@
 """Small tables in the pipeline's schemas, from a few rows."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from stages.common.tables import (
@@ -9,6 +11,7 @@ from stages.common.tables import (
     POSITIVES,
     RANKS,
     RECOMMENDATIONS,
+    SEEN,
     TEST,
 )
 
@@ -32,14 +35,16 @@ def ranked_lists(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
 def held_out_targets(rows: list[tuple[int, int]]) -> pl.DataFrame:
     """TEST of user and movie."""
     table = pl.DataFrame(rows, schema=["user_id", "movie_id"], orient="row")
-    extra = {"timestamp": 0, "position": 5, "tied": False, "history_length": 5}
-    return table.with_columns(**{k: pl.lit(v) for k, v in extra.items()}).cast(dict(TEST))
+    extra = {"timestamp": 0, "tied": False, "new_user": False, "history_length": 5}
+    table = table.with_columns(source_user_id="user_id", **{k: pl.lit(v) for k, v in extra.items()})
+    return table.select(TEST.names()).cast(dict(TEST))
 
 
 def target_rank_table(ranks: list[int]) -> pl.DataFrame:
     """RANKS of the users 1, 2, ... with one target each."""
-    rows = {"user_id": range(1, len(ranks) + 1), "movie_id": 1, "rank": ranks, "tied": False}
-    return pl.DataFrame({**rows, "history_length": 5, "positives": 3}).cast(dict(RANKS))
+    targets = held_out_targets([(user, 1) for user in range(1, len(ranks) + 1)])
+    table = targets.with_columns(rank=pl.Series(ranks), positives=pl.lit(3))
+    return table.select(RANKS.names()).cast(dict(RANKS))
 
 
 def movie_popularity(positives: dict[int, int]) -> pl.DataFrame:
@@ -59,9 +64,18 @@ def catalogue(titles: list[str]) -> pl.DataFrame:
 def user_histories(movies: dict[int, list[int]]) -> pl.DataFrame:
     """HISTORIES of the movies by user, oldest first."""
     lengths = [len(history) for history in movies.values()]
-    columns = {"user_id": list(movies), "history": list(movies.values())}
+    columns = {"user_id": list(movies), "source_user_id": list(movies), "history_length": lengths}
     times = [list(range(n)) for n in lengths]
-    return pl.DataFrame({**columns, "timestamps": times, "history_length": lengths}).cast(HISTORIES)
+    lists = {"history": list(movies.values()), "timestamps": times}
+    return pl.DataFrame({**columns, **lists}, schema=HISTORIES)
+
+
+def seen_pairs(
+    positives: list[tuple[int, int]], others: Sequence[tuple[int, int]] = ()
+) -> pl.DataFrame:
+    """SEEN of user and movie: positives before the query, and other rated movies."""
+    rows = [(*pair, True) for pair in positives] + [(*pair, False) for pair in others]
+    return pl.DataFrame(rows, schema=SEEN, orient="row").sort("user_id", "movie_id")
 
 
 def user_movie_pairs(pairs: list[tuple[int, int]]) -> pl.DataFrame:

@@ -17,11 +17,11 @@ from stages import (
     fusion,
     genre_features,
     histories,
-    low_ratings,
     movie_popularity,
     positives,
     ranker_data,
     rerank,
+    seen,
     time_split,
     train_ranker,
 )
@@ -29,13 +29,14 @@ from stages.common.files import write_arrays
 from stages.common.params import YAML
 from stages.data.snapshots import SNAPSHOTS, read_positives
 from stages.models.towers import TIME_GAPS
+from stages.models.user_vectors import with_fold_in
 from stages.ranking.inputs import FeatureSources
 from tests.conftest import ROOT, edit_params, write_tiny
 
 LENGTH, DIMENSION, BLOCKS, HEADS = 8, 8, 2, 2
 DATA = Path("data")
 SPLIT, MOVIES, MODELS = DATA / "split", DATA / "movies", DATA / "models"
-HISTORIES, TARGETS = DATA / "histories", DATA / "targets"
+HISTORIES, SEEN, TARGETS = DATA / "histories", DATA / "seen", DATA / "targets"
 CANDIDATES, RECOMMENDATIONS = DATA / "candidates", DATA / "recommendations"
 SMALL = {
     "histories__max_length": LENGTH,
@@ -91,7 +92,7 @@ def write_towers(rng: np.random.Generator, retrievers: list[str]) -> None:
             if name != "history":
                 arrays = {k: arrays[k] for k in ("movie", "bias", "movie_ids")}
                 user = rng.normal(size=(len(users), DIMENSION)).astype(np.float32)
-                arrays |= {"user": user, "user_ids": users}
+                arrays = with_fold_in(arrays | {"user": user, "user_ids": users}, known)
             write_arrays(arrays, MODELS / "retrievers" / name / f"{snapshot}.npz")
 
 
@@ -101,7 +102,7 @@ def export_bundle(ranker: str, bundle: Path) -> None:
         ids=DATA / "ids",
         movies=MOVIES,
         histories=HISTORIES,
-        low_ratings=DATA / "low_ratings",
+        seen=SEEN,
         models=MODELS,
         index=DATA / "index",
         ranker=MODELS / "rankers" / ranker,
@@ -115,10 +116,18 @@ def feature_sources(ranker: dict) -> FeatureSources:
         candidates=DATA / ranker["candidates"],
         movies=MOVIES,
         histories=HISTORIES,
-        low_ratings=DATA / "low_ratings",
         embeddings=DATA / "embeddings" / ranker["retriever"],
         generators=MODELS / "generators",
     )
+
+
+def run_split(ratings: Path) -> None:
+    """Run the stages from the time split to the seen movies in the current folder."""
+    time_split.main(DATA / "positives.parquet", ratings, SPLIT, TARGETS, Path("split.json"))
+    parts = {name: SPLIT / f"{name}.parquet" for name in ("train", "val", "later")}
+    queries = SPLIT / "test_queries.parquet"
+    histories.main(**parts, queries=queries, targets=TARGETS, histories=HISTORIES)
+    seen.main(ratings, HISTORIES, SEEN)
 
 
 def run_chain(
@@ -137,19 +146,19 @@ def run_chain(
     with contextlib.chdir(folder):
         clean.main(DATA / "raw", ratings, catalogue, DATA / "ids", Path("data.json"))
         positives.main(ratings, DATA / "positives.parquet")
-        time_split.main(DATA / "positives.parquet", SPLIT, Path("split.json"))
-        histories.main(SPLIT / "train.parquet", SPLIT / "val.parquet", HISTORIES, TARGETS)
-        low_ratings.main(ratings, HISTORIES, DATA / "low_ratings")
+        run_split(ratings)
         genre_features.main(catalogue, genres)
         movie_popularity.main(catalogue, HISTORIES, popularity)
         for name in params["generators"]:
-            fit_generator.main(name, HISTORIES, MODELS / "generators" / name, CANDIDATES / name)
+            fit_generator.main(
+                name, HISTORIES, SEEN, MODELS / "generators" / name, CANDIDATES / name
+            )
         write_towers(np.random.default_rng(11), list(params["retrievers"]))
         for name in params["retrievers"]:
             vectors, index = DATA / "embeddings" / name, DATA / "index" / name
             embeddings.main(MODELS / "retrievers" / name, HISTORIES, vectors)
             faiss_index.main(vectors, popularity, index)
-            candidates.main(index, vectors, HISTORIES, CANDIDATES / name)
+            candidates.main(index, vectors, SEEN, CANDIDATES / name)
         fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")
         for name, ranker in params["rankers"].items():
             examples, model = DATA / "examples" / name, MODELS / "rankers" / name

@@ -45,33 +45,55 @@ SPLIT = pl.Schema(
         "position": pl.UInt32,  # in the user's positives by time, from 0
     }
 )
-# `inner_val`: one of the user's last positives before the validation targets.
+# `inner_val`: the snapshot inner_val does not know the row.
 TRAIN = pl.Schema({**SPLIT, "inner_val": pl.Boolean})
-VALIDATION = pl.Schema({**SPLIT, "is_target": pl.Boolean})
-# `tied`: the time of the target equals that of the positive before it.
-TEST = pl.Schema({**SPLIT, "tied": pl.Boolean, "history_length": pl.UInt32})
-# All positives that are no test targets, sorted by user and time. The history of a row is the
-# user's rows before it.
+# A query asks for recommendations to a user at one point of the user's positives. `user_id` names
+# the query in all tables of a snapshot. It is the user's id in the ratings, which `source_user_id`
+# holds; only with `time_split.targets: all`, a user's later queries have ids of their own.
+QUERIES = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "source_user_id": pl.Int32,
+        "history_length": pl.UInt32,  # the user's positives before the query
+    }
+)
+TARGETS = pl.Schema({**QUERIES, "movie_id": pl.Int32})
+TEST = pl.Schema(
+    {
+        **TARGETS,
+        "timestamp": pl.Int64,
+        "tied": pl.Boolean,  # the time of the target equals that of the positive before it
+        "new_user": pl.Boolean,  # no model knows a positive of the user
+    }
+)
+# All positives that are in a history of some query, sorted by user and time: all but the users'
+# last test targets. The history of a row is the user's rows before it.
 KNOWN_POSITIVES = pl.Schema(
     {
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
         "timestamp": pl.Int64,
-        "snapshot": pl.UInt8,  # index in SNAPSHOTS (stages.data) of the first one that knows it
+        # Index in SNAPSHOTS (stages.data) of the first one whose models know the row; the number
+        # of snapshots if none does.
+        "snapshot": pl.UInt8,
     }
 )
-TARGETS = pl.Schema({"user_id": pl.Int32, "movie_id": pl.Int32})
-# A user's newest positives before the targets of a snapshot, oldest first.
+# The newest positives before a query, oldest first.
 HISTORIES = pl.Schema(
     {
-        "user_id": pl.Int32,
+        **QUERIES,
         "history": pl.List(pl.Int32),  # movie ids
         "timestamps": pl.List(pl.Int64),
-        "history_length": pl.UInt32,  # number of positives before the list was cut to the newest
     }
 )
-# Ratings under the threshold of a positive that a snapshot knows, sorted by user and movie.
-LOW_RATINGS = pl.Schema({"user_id": pl.Int32, "movie_id": pl.Int32, "rating": pl.Float32})
+# The movies that no list of a query may hold, sorted by user and movie.
+SEEN = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "positive": pl.Boolean,  # the movie is one of the positives before the query
+    }
+)
 POPULARITY = pl.Schema(
     {
         "movie_id": pl.Int32,
@@ -87,17 +109,8 @@ RECOMMENDATIONS = pl.Schema(
         "rank": pl.UInt16,  # 1 = best
     }
 )
-# Rank of every target in its user's list (0 = not in it), and the columns that slices need.
-RANKS = pl.Schema(
-    {
-        "user_id": pl.Int32,
-        "movie_id": pl.Int32,
-        "rank": pl.UInt16,
-        "tied": pl.Boolean,
-        "history_length": pl.UInt32,
-        "positives": pl.UInt32,
-    }
-)
+# Rank of every target in its query's list (0 = not in it), and the positives of its movie.
+RANKS = pl.Schema({**TEST, "rank": pl.UInt16, "positives": pl.UInt32})
 
 
 def embeddings_schema(key: str, dimension: int) -> pl.Schema:

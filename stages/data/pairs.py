@@ -19,9 +19,9 @@ def pair_keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     return np.left_shift(high, 32, dtype=np.int64) | low
 
 
-def seen_keys(positives: pl.DataFrame) -> np.ndarray:
+def sorted_pair_keys(table: pl.DataFrame) -> np.ndarray:
     """Return the sorted keys of all (user_id, movie_id) rows."""
-    users, movies = positives["user_id"].to_numpy(), positives["movie_id"].to_numpy()
+    users, movies = table["user_id"].to_numpy(), table["movie_id"].to_numpy()
     return np.sort(pair_keys(users, movies))
 
 

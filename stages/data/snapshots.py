@@ -6,14 +6,15 @@ A snapshot is named after the targets that come right after it, and knows everyt
     val        the rankers learn from its targets too; defaults are chosen on them
     test       its targets are only measured; the bundle serves from this snapshot
 
-Every model is fitted once per snapshot, on the positives of that snapshot alone.
+Every model is fitted once per snapshot, on the positives of that snapshot alone. With the global
+time split, a history also holds the user's positives between the fit and the query.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from stages.common.tables import HISTORIES, KNOWN_POSITIVES, TARGETS, read_table
+from stages.common.tables import HISTORIES, KNOWN_POSITIVES, SEEN, read_table
 
 SNAPSHOTS = ("inner_val", "val", "test")
 RANKER_SNAPSHOTS = SNAPSHOTS[:2]  # the rankers learn from the targets of these
@@ -35,20 +36,10 @@ def known_positives(positives: pl.DataFrame, snapshot: str) -> pl.DataFrame:
 
 
 def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:
-    """Read HISTORIES of the users who have a target after `snapshot` (of all users for test)."""
+    """Read HISTORIES of the queries of `snapshot`; for test also of users without a target."""
     return read_table(histories / f"{snapshot}.parquet", HISTORIES)
 
 
-def ranker_targets(train: pl.DataFrame, val: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return TARGETS by snapshot of `RANKER_SNAPSHOTS`, of users with a positive before them.
-
-    Args:
-        train: TRAIN.
-        val: VALIDATION.
-    """
-    positives = train.filter(~pl.col("inner_val"))
-    inner_val = train.filter("inner_val").join(
-        positives, on="user_id", how="semi", maintain_order="left"
-    )
-    tables = (inner_val, val.filter("is_target"))
-    return {name: table.select(TARGETS.names()) for name, table in zip(RANKER_SNAPSHOTS, tables)}
+def read_seen(seen: Path, snapshot: str) -> pl.DataFrame:
+    """Read SEEN of the queries of `snapshot` from the folder of the stage `seen`."""
+    return read_table(seen / f"{snapshot}.parquet", SEEN)

@@ -106,14 +106,37 @@ def target_ranks(recommendations: pl.DataFrame, targets: pl.DataFrame) -> pl.Ser
 def user_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> pl.DataFrame:
     """Compute every metric of `AT_K` at every cutoff, and mrr, for every user.
 
+    A user with several queries gets the mean over them, so that all users have the same weight.
+
     Args:
-        ranks: user_id and rank (0 = not recommended), one row per target.
+        ranks: user_id and rank (0 = not recommended), one row per target; source_user_id where
+            a user may have several queries.
         cutoffs: The values of k.
 
     Returns:
-        user_id, mrr, and <metric>@<k>; one row per user, in the order of `ranks`.
+        user_id (of the ratings), mrr, and <metric>@<k>; one row per user, in the order of `ranks`.
     """
-    return user_accuracy(ranks, cutoffs, {name: m.per_user for name, m in AT_K.items()})
+    metrics = {name: metric.per_user for name, metric in AT_K.items()}
+    return mean_by_user(user_accuracy(ranks, cutoffs, metrics), ranks)
+
+
+def mean_by_user(values: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
+    """Return the means of a user's queries.
+
+    Args:
+        values: user_id (of the queries) and figures.
+        queries: user_id and source_user_id; rows may repeat. Without source_user_id, each user
+            has one query.
+
+    Returns:
+        user_id (of the ratings) and the figures, in the order of `values`.
+    """
+    if "source_user_id" not in queries.columns:
+        return values
+    users = queries.select("user_id", "source_user_id").unique()
+    table = values.join(users, on="user_id", how="left", maintain_order="left")
+    table = table.drop("user_id").rename({"source_user_id": "user_id"})
+    return table.group_by("user_id", maintain_order=True).agg(pl.all().mean())
 
 
 def mean_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:
@@ -126,7 +149,8 @@ def mean_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:
         cutoffs: The values of k.
     """
     table = user_metrics(ranks, cutoffs)
-    shares = ranks.group_by("user_id").agg(hit=(pl.col("rank") > 0).mean())
+    shares = ranks.group_by("user_id", maintain_order=True).agg(hit=(pl.col("rank") > 0).mean())
+    shares = mean_by_user(shares, ranks)
     names = [f"{name}@{k}" for name in AT_K for k in cutoffs]
     means = table.select(pl.col(*names, MRR).mean()).row(0, named=True)
     return {"users": table.height, **means, "candidate_recall": shares["hit"].mean()}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+import polars as pl
 
 from stages.common.stage import StageError
 
@@ -53,3 +54,17 @@ def mean_scores(boosters: list[lgb.Booster], values: np.ndarray, threads: int) -
                 num_threads=threads,
             )
     return total / len(boosters)
+
+
+def importance(boosters: list[lgb.Booster]) -> pl.DataFrame:
+    """Return each feature's share of the total gain and number of splits, best first."""
+    gain = np.sum([booster.feature_importance("gain") for booster in boosters], axis=0)
+    splits = np.sum([booster.feature_importance("split") for booster in boosters], axis=0)
+    table = pl.DataFrame(
+        {
+            "feature": boosters[0].feature_name(),
+            "gain_share": gain / max(gain.sum(), 1e-12),
+            "splits": splits,
+        }
+    )
+    return table.sort(["gain_share", "feature"], descending=[True, False])

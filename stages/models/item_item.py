@@ -53,27 +53,27 @@ def fit_item_item(
 
 
 def recommend(
-    arrays: dict[str, np.ndarray], users: np.ndarray, positives: pl.DataFrame, count: int
+    arrays: dict[str, np.ndarray], users: np.ndarray, seen: pl.DataFrame, count: int
 ) -> pl.DataFrame:
     """Return RECOMMENDATIONS, scored by the sum of the weights from a user's positives to a movie.
 
     Args:
         arrays: `movie_ids` [m], sorted, and `weights` [m, m]: row = positive, column = scored.
         users: [n] ids, ascending.
-        positives: user_id and movie_id of what the users have seen.
+        seen: SEEN.
         count: Unseen movies per user.
     """
     movies, weights = arrays["movie_ids"], arrays["weights"]
-    seen = interaction_matrix(positives, users, movies)
+    positives = interaction_matrix(seen.filter("positive"), users, movies)
+    seen_matrix = interaction_matrix(seen, users, movies)
 
     def batch_lists(start: int) -> pl.DataFrame:
-        rows = seen[start : start + SCORE_BATCH_USERS]
-        scores = rows @ weights
-        scores[rows.nonzero()] = -np.inf
+        rows = slice(start, start + SCORE_BATCH_USERS)
+        scores = positives[rows] @ weights
+        scores[seen_matrix[rows].nonzero()] = -np.inf
         columns, best = top_columns(scores, count)
         ids = np.where(np.isfinite(best), movies[columns], -1)
         # Seen movies score minus infinity here, so `take_unseen` needs no keys of seen pairs.
-        batch = users[start : start + SCORE_BATCH_USERS]
-        return take_unseen(batch, ids, best, np.empty(0), count)
+        return take_unseen(users[rows], ids, best, np.empty(0), count)
 
     return pl.concat(parallel_map(batch_lists, range(0, len(users), SCORE_BATCH_USERS)))

@@ -1,6 +1,6 @@
 """Take the best unseen movies of scored lists."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,8 @@ from pydantic import Field
 
 from stages.common.params import Section
 from stages.common.tables import RECOMMENDATIONS
-from stages.data.pairs import concat_ranges, isin_sorted, pair_keys, seen_keys
+from stages.data.pairs import concat_ranges, isin_sorted, pair_keys, sorted_pair_keys
+from stages.parallel.executor import parallel_map
 
 SEARCH_BATCH_USERS = 4096  # bounds the [users, k] lists that are searched at once
 
@@ -19,6 +20,9 @@ class CandidateParams(Section):
 
     count: int = Field(ge=1, le=10_000)
     """Movies that every generator recommends to a user."""
+
+    exclude: Literal["rated", "positives"]
+    """Movies that no list holds: all that the user has rated before, or only the positives."""
 
 
 def interaction_matrix(
@@ -39,11 +43,11 @@ class UserBatch(NamedTuple):
     """Users that are searched at once."""
 
     positions: np.ndarray  # in the array of all users
-    seen: np.ndarray  # sorted keys of the pairs that they have seen
-    max_seen: int  # the most movies that one of them has seen
+    seen: np.ndarray  # sorted keys of their pairs in SEEN
+    max_seen: int  # the most of these pairs that one of them has
 
 
-def batch_users_by_seen(users: np.ndarray, positives: pl.DataFrame) -> list[UserBatch]:
+def batch_users_by_seen(users: np.ndarray, seen: pl.DataFrame) -> list[UserBatch]:
     """Split the sorted `users` into batches of `SEARCH_BATCH_USERS`.
 
     Users who have seen equally many movies share a batch: a search must return as many more
@@ -51,17 +55,17 @@ def batch_users_by_seen(users: np.ndarray, positives: pl.DataFrame) -> list[User
 
     Args:
         users: Ids, ascending.
-        positives: user_id and movie_id of what users have seen.
+        seen: SEEN.
     """
-    seen, zeros = seen_keys(positives), np.zeros_like(users)
-    first, end = (np.searchsorted(seen, pair_keys(ids, zeros)) for ids in (users, users + 1))
+    keys, zeros = sorted_pair_keys(seen), np.zeros_like(users)
+    first, end = (np.searchsorted(keys, pair_keys(ids, zeros)) for ids in (users, users + 1))
     sizes = end - first
     order = np.argsort(sizes, kind="stable")
     batches = []
     for start in range(0, len(users), SEARCH_BATCH_USERS):
         positions = np.sort(order[start : start + SEARCH_BATCH_USERS])
         rows = concat_ranges(first[positions], sizes[positions])
-        batches.append(UserBatch(positions, seen[rows], int(sizes[positions].max())))
+        batches.append(UserBatch(positions, keys[rows], int(sizes[positions].max())))
     return batches
 
 
@@ -134,3 +138,26 @@ def top_columns(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
         np.take_along_axis(columns, by_score, axis=1),
         np.take_along_axis(values, by_score, axis=1),
     )
+
+
+def recommend_popular(
+    arrays: dict[str, np.ndarray], users: np.ndarray, seen: pl.DataFrame, count: int
+) -> pl.DataFrame:
+    """Return RECOMMENDATIONS of the first unseen movies of one list for all users.
+
+    Args:
+        arrays: `movie_ids` and `counts`, their scores, best first.
+        users: Ids, ascending.
+        seen: SEEN.
+        count: Movies per user.
+    """
+
+    def batch_lists(batch: UserBatch) -> pl.DataFrame:
+        ids = users[batch.positions]
+        best = slice(0, count + batch.max_seen)
+        shape = (len(ids), len(arrays["movie_ids"][best]))
+        movies = np.broadcast_to(arrays["movie_ids"][best], shape)
+        scores = np.broadcast_to(arrays["counts"][best], shape)
+        return take_unseen(ids, movies, scores, batch.seen, count)
+
+    return concat_user_lists(list(parallel_map(batch_lists, batch_users_by_seen(users, seen))))

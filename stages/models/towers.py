@@ -11,12 +11,10 @@ import numpy as np
 import polars as pl
 
 from stages.models.numpy_ops import NumpyOps
-from stages.parallel.executor import parallel_map
 
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
 TIME_GAPS = 32
-ENCODE_BATCH_USERS = 64  # fits the processor's cache: four times as fast as 2,048
 
 
 def movie_vectors(w: Weights, ops: Any = NumpyOps) -> Any:
@@ -180,29 +178,6 @@ def without_genres(arrays: Weights) -> Weights:
     """Return an equal tower without genres: their part is added to the movies' own vectors."""
     weights = {name: value for name, value in arrays.items() if name != "genre"}
     return weights | {"movie": movie_vectors(arrays)}
-
-
-def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return [users] ids and [users, d + 1] vectors of the users of HISTORIES.
-
-    A model with a vector per user returns only the users that it was trained on. The sequence
-    tower computes a user's vector from the history, so it returns all users.
-    """
-    users = histories["user_id"].to_numpy()
-    if "user" in arrays:
-        index = np.searchsorted(arrays["user_ids"], users).clip(max=len(arrays["user_ids"]) - 1)
-        has_vector = arrays["user_ids"][index] == users
-        return users[has_vector], with_one(arrays["user"][index[has_vector]])
-    ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
-    heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
-    weights = without_genres(arrays)  # once, not for each batch of users
-
-    def encode_batch(start: int) -> np.ndarray:
-        batch = slice(start, start + ENCODE_BATCH_USERS)
-        return encode(weights, ids[batch], gaps[batch], heads, blocks, last_only=True)[:, 0]
-
-    vectors = parallel_map(encode_batch, range(0, len(ids), ENCODE_BATCH_USERS))
-    return users, with_one(np.concatenate(list(vectors)))
 
 
 def history_matrices(

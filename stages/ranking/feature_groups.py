@@ -1,9 +1,14 @@
-"""The groups of features of (user, candidate) pairs; `stages.ranking.features` computes them.
+"""The groups of features of (user, candidate) pairs, from all that a snapshot knows.
 
-A group is a function of the context of a snapshot and a batch of users. It returns [b, n] columns
-by name, for `b` users of `n` candidates. `now` is the time of the user's newest positive that the
-snapshot knows. Popularity and the item-to-item weights are fitted on the whole snapshot, so they
-may count positives of other users that are later than `now`. The windows of `recency` do not.
+A group is a function of the context of a snapshot and a batch of users; `stages.ranking.features`
+calls it. It returns [b, n] columns by name, for `b` users of `n` candidates. `now` is the time of
+the user's newest positive before the query.
+
+With leave-one-out, a snapshot knows positives of other users that are later than `now`. The groups
+`popularity_rank`, `popularity`, `item_item_weights`, `embedding_similarity` and
+`retriever_log_softmax` count them, as the generators' scores do, and so does the column
+`positives_before_share`. The windows of `recency` end at `now`. With the global time split, nothing
+is later than the cut.
 """
 
 from collections.abc import Callable
@@ -15,7 +20,6 @@ from stages.data.pairs import count_at_most, pair_keys
 
 DAY = 86_400  # seconds
 DECAY = 0.8  # weight of a positive, relative to the next newer one
-PRIOR = 5  # ratings with the mean share of positives that are added to every movie's own
 # Names of the newest parts of a history, and their number of movies (None: all).
 WINDOWS = (("last_1", 1), ("last_3", 3), ("last_5", 5), ("last_10", 10), ("mean", None))
 Columns = dict[str, np.ndarray]
@@ -31,9 +35,6 @@ class FeatureContext(NamedTuple):
     popularity_rank: np.ndarray  # [movies] float32
     positive_times: np.ndarray  # sorted pair keys (movie index, time) of all positives
     first_positive: np.ndarray  # [movies] index of each movie's first key in `positive_times`
-    low_counts: np.ndarray  # [movies] float32 counts of low ratings
-    low_keys: np.ndarray  # sorted pair keys (user id, movie index) of low ratings, then -1
-    low_values: np.ndarray  # [low ratings + 1] float32 stars, then 0
     unit_vectors: np.ndarray  # [movies, d] of length 1, or zeros where the retriever has none
     vectors: np.ndarray  # [movies, d] the same, not normalized
     has_no_vector: np.ndarray  # [movies] bool
@@ -62,21 +63,14 @@ def _mean_of_newest(batch: Batch, values: np.ndarray, count: int | None) -> np.n
 
 
 def retriever_log_softmax(context: FeatureContext, batch: Batch) -> Columns:
-    """Log of the candidate's share in the retriever's softmax over all movies.
-
-    It is NaN for users that the retriever does not know.
-    """
+    """Log of the candidate's share in the retriever's softmax over all movies."""
     ids, vectors = context.user_vectors
-    has_vector = np.isin(batch.users, ids)
-    index = np.searchsorted(ids, batch.users[has_vector])
-    scores = vectors[index] @ context.vectors.T
+    scores = vectors[np.searchsorted(ids, batch.users)] @ context.vectors.T
     scores[:, context.has_no_vector] = -np.inf
     scores -= scores.max(axis=1, keepdims=True)
-    candidate_scores = np.take_along_axis(scores, batch.movies[has_vector], axis=1)
-    column = np.full(batch.movies.shape, np.nan, dtype=np.float32)
+    candidate_scores = np.take_along_axis(scores, batch.movies, axis=1)
     normaliser = np.log(np.exp(scores, out=scores).sum(axis=1, keepdims=True))
-    column[has_vector] = candidate_scores - normaliser
-    return {"retriever_log_softmax": column}
+    return {"retriever_log_softmax": candidate_scores - normaliser}
 
 
 def embedding_similarity(context: FeatureContext, batch: Batch) -> Columns:
@@ -144,30 +138,6 @@ def popularity(context: FeatureContext, batch: Batch) -> Columns:
     mean = (logs[batch.history] * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
     candidates = logs[batch.movies]
     return {"log_positives": candidates, "popularity_gap": candidates - mean[:, None]}
-
-
-def low_ratings(context: FeatureContext, batch: Batch) -> Columns:
-    """The user's low rating of the candidate, and the shares of positives by movie and by user.
-
-    A movie's share is shrunk towards the mean share of all movies by `PRIOR` ratings.
-    """
-    keys = pair_keys(batch.users[:, None], batch.movies)
-    sorted_keys = context.low_keys[:-1]
-    index = np.searchsorted(sorted_keys, keys)
-    user_rating = np.where(context.low_keys[index] == keys, context.low_values[index], np.nan)
-    positives, low = context.positive_counts[batch.movies], context.low_counts[batch.movies]
-    total = context.positive_counts.sum()
-    mean = total / max(total + context.low_counts.sum(), 1)
-    max_movie = np.full_like(batch.users, np.iinfo(np.int32).max)
-    user_low = np.searchsorted(sorted_keys, pair_keys(batch.users, max_movie), side="right")
-    user_low -= np.searchsorted(sorted_keys, pair_keys(batch.users, np.zeros_like(max_movie)))
-    user_share = batch.history_length / (batch.history_length + user_low)
-    return {
-        "low_rating": user_rating,
-        "log_ratings": np.log1p(positives + low),
-        "positive_share": (positives + PRIOR * mean) / (positives + low + PRIOR),
-        "user_positive_share": np.broadcast_to(user_share[:, None], keys.shape),
-    }
 
 
 def recency(context: FeatureContext, batch: Batch) -> Columns:
@@ -240,7 +210,6 @@ GROUPS: dict[str, Callable[[FeatureContext, Batch], Columns]] = {
         genre,
         popularity_rank,
         popularity,
-        low_ratings,
         recency,
         year,
         activity,

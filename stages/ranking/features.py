@@ -21,7 +21,6 @@ def build_context(
     genres: pl.DataFrame,
     popularity: pl.DataFrame,
     positives: pl.DataFrame,
-    low_ratings: pl.DataFrame,
     movie_vectors: pl.DataFrame,
     user_vectors: pl.DataFrame,
     item_item: dict[str, dict[str, np.ndarray]],
@@ -33,7 +32,6 @@ def build_context(
         genres: The genre table, sorted by movie.
         popularity: POPULARITY of the snapshot, sorted by movie.
         positives: movie_id and timestamp of the positives that the snapshot knows.
-        low_ratings: LOW_RATINGS of the snapshot, sorted by user and movie.
         movie_vectors: Movie embeddings of a retriever.
         user_vectors: Its user embeddings, sorted by user.
         item_item: `movie_ids` and `weights` of item-to-item models, by name.
@@ -48,7 +46,6 @@ def build_context(
     positive_movies = np.searchsorted(ids, positives["movie_id"].to_numpy())
     positive_times = np.sort(pair_keys(positive_movies, positives["timestamp"].to_numpy()))
     movies = np.arange(len(ids))
-    low_movies = np.searchsorted(ids, low_ratings["movie_id"].to_numpy())
     indexed_models = {}
     for name, arrays in item_item.items():
         index = np.full(len(ids), -1)
@@ -62,10 +59,6 @@ def build_context(
         popularity_rank=popularity["popularity_rank"].to_numpy().astype(np.float32),
         positive_times=positive_times,
         first_positive=np.searchsorted(positive_times, pair_keys(movies, np.zeros_like(movies))),
-        low_counts=np.bincount(low_movies, minlength=len(ids)).astype(np.float32),
-        # The last element is found by a search for a key beyond the largest one.
-        low_keys=np.append(pair_keys(low_ratings["user_id"].to_numpy(), low_movies), -1),
-        low_values=np.append(low_ratings["rating"].to_numpy(), np.float32(0)),
         unit_vectors=unit_vectors,
         vectors=unit_vectors * lengths,
         has_no_vector=lengths[:, 0] == 0,

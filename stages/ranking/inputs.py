@@ -12,7 +12,6 @@ from stages.common.params import Section
 from stages.common.systems import block_names, refuse_leftovers
 from stages.common.tables import (
     CATALOGUE,
-    LOW_RATINGS,
     POPULARITY,
     RECOMMENDATIONS,
     read_table,
@@ -58,7 +57,6 @@ class FeatureSources:
     candidates: Path  # the lists to rank
     movies: Path  # the catalogue, its genres, and the popularity by snapshot
     histories: Path
-    low_ratings: Path
     embeddings: Path  # the vectors of the ranker's retriever
     generators: Path  # the models of the generators without a trained tower
 
@@ -74,7 +72,6 @@ def read_context(sources: FeatureSources, snapshot: str) -> tuple[pl.DataFrame, 
         genres=read_table(sources.movies / "genres.parquet"),
         popularity=read_table(sources.movies / "popularity" / f"{snapshot}.parquet", POPULARITY),
         positives=read_positives(sources.histories, snapshot),
-        low_ratings=read_table(sources.low_ratings / f"{snapshot}.parquet", LOW_RATINGS),
         movie_vectors=read_table(vectors / "movies.parquet"),
         user_vectors=read_table(vectors / "users.parquet").sort("user_id"),
         item_item={name: arrays for name, arrays in models.items() if "weights" in arrays},

@@ -103,8 +103,9 @@ CHARTS = {
         y="value",
         title="Recall@10 by slice",
         caption="Recall@10 by the user's number of positives (activity), by the target's genres, "
-        "by whether the target has the same time as the positive before it (tied), and by the "
-        "target's number of positives.",
+        "by whether the target has the same time as the positive before it (tied), by the target's "
+        "number of positives, and by whether the models know the user. ± is half the length of the "
+        "95% interval, for which two hits and two misses are added.",
     ),
     "accuracy_coverage": Chart(
         file="accuracy_coverage",
@@ -122,6 +123,13 @@ CHARTS = {
         caption="The share of every popularity decile among all users' top ten: the first decile "
         "has the tenth of the movies with the most positives. The first bar shows the deciles' "
         "shares of all positives.",
+    ),
+    "beyond_accuracy": Chart(
+        file="beyond_accuracy",
+        x="value",
+        y="system",
+        title="Beyond accuracy with 95% intervals",
+        caption="The same figures as a chart. Each part has a scale of its own.",
     ),
     "importance": Chart(
         file="importance",

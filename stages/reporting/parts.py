@@ -13,7 +13,13 @@ INTRODUCTIONS = {
     "results": "Every test user counts, all movies compete, and no model has seen the targets. The "
     "best value of a column is bold.",
     "differences": "With 95% paired-bootstrap intervals over users. A difference is coloured if it "
-    "is significant: 0 is outside its interval.",
+    "is significant after Holm's correction for the number of comparisons (p < .05).",
+    "beyond": "The first ten movies of the lists, with 95% bootstrap intervals over users: how "
+    "rare they are, in bits (novelty); how much more popular they are than the user's own "
+    "positives (popularity lift); how much they differ from each other, by genres and by vectors "
+    "(diversity); how far their genres are from the user's (miscalibration); whether they hold a "
+    "target that popularity lacks (serendipity), or a movie that the user rates low later "
+    "(disliked).",
     "data": "The hashes identify the version of the raw data that this report is computed from.",
     "examples": "A user with few, one with average and one with many positives. Each column is the "
     "list of one step. Below a title are its genres and its ranks in the lists to the left (-: not "
@@ -62,6 +68,22 @@ def interval_table(intervals: pl.DataFrame, baseline: str) -> Html:
     lines = [[system, *(cells.get(m, "") for m in MAIN_METRICS)] for system, cells in rows.items()]
     title = f"Difference to {baseline}"
     return table(title, ["system", *MAIN_METRICS], lines, range(1, len(MAIN_METRICS) + 1))
+
+
+def quality_table(qualities: pl.DataFrame) -> Html:
+    """Return the qualities of every system's lists, with 95% intervals.
+
+    Args:
+        qualities: system, metric, value, low, high.
+    """
+    metrics = qualities["metric"].unique(maintain_order=True).to_list()
+    rows: dict[str, dict[str, str]] = {}
+    for row in qualities.iter_rows(named=True):
+        text = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        rows.setdefault(row["system"], {})[row["metric"]] = text
+    lines = [[system, *(cells[m] for m in metrics)] for system, cells in rows.items()]
+    numbers = range(1, len(metrics) + 1)
+    return table("Beyond accuracy", ["system", *metrics], lines, numbers)
 
 
 def file_table(files: list[tuple[str, int, str]]) -> Html:

@@ -26,14 +26,14 @@ from stages.common.tables import (
     CATALOGUE,
     HISTORIES,
     KNOWN_POSITIVES,
-    LOW_RATINGS,
     POPULARITY,
+    SEEN,
     read_table,
     write_table,
 )
 from stages.models.boosters import parse_boosters, read_booster_texts
 
-FORMAT = 3
+FORMAT = 4
 SCHEMA = "schema.json"
 REMEDY = "copy the whole bundle again, or run `dvc repro export`"
 # Schemas by name; None where the columns depend on the data.
@@ -45,7 +45,7 @@ TABLES = {
     "popularity": POPULARITY,
     "positives": KNOWN_POSITIVES,  # sorted by user and time
     "histories": HISTORIES,  # sorted by user
-    "low_ratings": LOW_RATINGS,
+    "seen": SEEN,  # sorted by user and movie
 }
 
 

@@ -13,11 +13,12 @@ import polars as pl
 
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS
+from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, SEEN
 from stages.embeddings import embedding_table
 from stages.fusion import cut, fuse, max_per_user, merge
 from stages.models.boosters import parse_boosters
-from stages.models.towers import movie_embeddings, user_embeddings, without_genres
+from stages.models.towers import movie_embeddings, without_genres
+from stages.models.user_vectors import user_embeddings
 from stages.ranking.features import build_context, build_features, generator_features
 from stages.rerank import rerank
 from stages.serving.bundle import read_bundle
@@ -48,8 +49,7 @@ def abbreviate(ids: list) -> str:
 class Recommender:
     """The models and tables of a bundle, loaded once.
 
-    A new user has no vector in the retrievers that learn a vector per user. These retrievers are
-    left out, and the features that come from them are missing values for the ranker.
+    A retriever that learns a vector per user folds new users in (`stages.models.user_vectors`).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,8 +57,8 @@ class Recommender:
         self.settings, tables = bundle.settings, bundle.tables
         self.catalogue, self.popularity = tables["catalogue"], tables["popularity"]
         self.user_ids, self.movie_ids = tables["user_ids"], tables["movie_ids"]
-        self.positives = tables["positives"].select("user_id", "movie_id")
-        self.positive_users = self.positives["user_id"].to_numpy()
+        self.seen = tables["seen"]
+        self.seen_users = self.seen["user_id"].to_numpy()
         self.histories = tables["histories"]
         self.users = self.histories["user_id"].to_numpy()
         self.candidate_limit = max_per_user(
@@ -75,7 +75,6 @@ class Recommender:
             genres=tables["genres"],
             popularity=self.popularity,
             positives=tables["positives"],
-            low_ratings=tables["low_ratings"],
             movie_vectors=embedding_table("movie_id", *movie_embeddings(retriever)),
             # Users' vectors are computed for each request.
             user_vectors=pl.DataFrame(schema={"user_id": pl.Int32, "embedding": pl.Float32}),
@@ -91,8 +90,8 @@ class Recommender:
 
         Args:
             histories: HISTORIES.
-            seen: user_id and movie_id of all their positives.
-            vectors: The ids of the users that each retriever has a vector for, and the vectors.
+            seen: SEEN of these users.
+            vectors: The users' ids and vectors by retriever.
         """
         users, count = histories["user_id"].to_numpy(), self.settings.candidates
         lists = {}
@@ -100,10 +99,8 @@ class Recommender:
             if name in self.models:
                 generator = importlib.import_module(f"stages.generators.{name}")
                 lists[name] = generator.recommend(self.models[name], users, seen, count)
-            elif len(vectors[name][0]):
-                lists[name] = search_unseen(self.indexes[name], *vectors[name], seen, count)
             else:
-                lists[name] = pl.DataFrame(schema=RECOMMENDATIONS)
+                lists[name] = search_unseen(self.indexes[name], *vectors[name], seen, count)
         return lists
 
     def rank(
@@ -113,7 +110,7 @@ class Recommender:
 
         Args:
             histories: HISTORIES.
-            seen: user_id and movie_id of all positives of these users.
+            seen: SEEN of these users.
         """
         # One user is too little work for several threads, which would wait for each other.
         threads = 1 if histories.height == 1 else self.settings.num_threads
@@ -134,7 +131,7 @@ class Recommender:
 
         Args:
             histories: HISTORIES, sorted by user.
-            seen: user_id and movie_id of all positives of these users.
+            seen: SEEN of these users.
             top: Movies per user.
         """
         ranked, merged = self.rank(histories, seen)
@@ -156,14 +153,14 @@ class Recommender:
             .select(pl.col(name).cast(kind) for name, kind in SERVED.items())
         )
 
-    def positives_of(self, users: np.ndarray) -> pl.DataFrame:
-        """Return user_id and movie_id of all positives of the sorted `users`.
+    def seen_by(self, users: np.ndarray) -> pl.DataFrame:
+        """Return SEEN of the sorted `users`.
 
         For one user, a binary search replaces the scan.
         """
-        start = np.searchsorted(self.positive_users, users[0])
-        end = np.searchsorted(self.positive_users, users[-1], side="right")
-        rows = self.positives[int(start) : int(end)]
+        start = np.searchsorted(self.seen_users, users[0])
+        end = np.searchsorted(self.seen_users, users[-1], side="right")
+        rows = self.seen[int(start) : int(end)]
         return rows if len(users) == 1 else rows.filter(pl.col("user_id").is_in(users))
 
     def history_rows(self, users: np.ndarray) -> np.ndarray:
@@ -190,24 +187,27 @@ class Recommender:
         Raises:
             StageError: The user has no positive.
         """
-        positives, movies, times = self.positives[:0], [], []
+        seen, movies, times = self.seen[:0], [], []
         if user != NEW_USER:
             row = int(self.history_rows(np.array([user]))[0])
-            positives = self.positives_of(self.users[row : row + 1])
+            seen = self.seen_by(self.users[row : row + 1])
             movies = self.histories["history"][row].to_list()
             times = self.histories["timestamps"][row].to_list()
-        seen = list(dict.fromkeys([*positives["movie_id"], *liked]))
-        added = seen[positives.height :]
+        positives = seen.filter("positive")["movie_id"].to_list()
+        added = list(dict.fromkeys(m for m in liked if m not in positives))
         now, length = max(times or [self.newest_time]), self.settings.max_length
         history = {
             "user_id": [user],
+            "source_user_id": [user],
+            "history_length": [len(positives) + len(added)],
             "history": [(movies + added)[-length:]],
             "timestamps": [(times + [now] * len(added))[-length:]],
-            "history_length": [len(seen)],
         }
-        pairs = {"user_id": [user] * len(seen), "movie_id": seen}
-        seen_pairs = pl.DataFrame(pairs, schema=self.positives.schema)
-        return self.recommend(pl.DataFrame(history, schema=HISTORIES), seen_pairs, top)
+        # A movie that the user has rated low and now likes is one of the positives.
+        others = seen.filter(~pl.col("movie_id").is_in(added))
+        pairs = {"user_id": [user] * len(added), "movie_id": added, "positive": True}
+        seen = pl.concat([others, pl.DataFrame(pairs, schema=SEEN)]).sort("movie_id")
+        return self.recommend(pl.DataFrame(history, schema=HISTORIES), seen, top)
 
     def for_users(
         self, users: np.ndarray, top: int, on_batch: Callable[[int], object] = int
@@ -225,6 +225,6 @@ class Recommender:
         rows = np.unique(self.history_rows(users))
         for start in range(0, len(rows), SERVING_BATCH_USERS):
             batch = rows[start : start + SERVING_BATCH_USERS]
-            seen = self.positives_of(self.users[batch])
+            seen = self.seen_by(self.users[batch])
             yield self.recommend(self.histories[batch], seen, top)
             on_batch(len(batch))

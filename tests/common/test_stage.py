@@ -10,7 +10,7 @@ from stages.common.stage import StageError, run_stage
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sources:
     movies: Path
-    low_ratings: Path
+    importance_table: Path
 
 
 def run(main, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -27,9 +27,16 @@ def test_a_text_is_positional_a_path_an_option_a_dataclass_several(
         calls.append((name, sources, model))
         return "summary"
 
-    options = ["--low-ratings", "data/low", "--model", "data/m", "--movies", "data/movies"]
+    options = [
+        "--importance-table",
+        "metrics/i.csv",
+        "--model",
+        "data/m",
+        "--movies",
+        "data/movies",
+    ]
     run(main, monkeypatch, "basic", *options)
-    sources = Sources(movies=Path("data/movies"), low_ratings=Path("data/low"))
+    sources = Sources(movies=Path("data/movies"), importance_table=Path("metrics/i.csv"))
     assert calls == [("basic", sources, Path("data/m"))]
     assert capsys.readouterr().err.startswith("toy@basic: summary, ")
 
@@ -43,7 +50,7 @@ def test_a_missing_option_of_a_dataclass_is_refused(
     with pytest.raises(SystemExit) as end:
         run(main, monkeypatch, "--movies", "data/movies")
     assert end.value.code == 2
-    assert "--low-ratings" in capsys.readouterr().err
+    assert "--importance-table" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from stages.data.pairs import (
     cumcount_and_size,
     isin_sorted,
     pair_keys,
-    seen_keys,
+    sorted_pair_keys,
 )
 
 
@@ -17,7 +17,7 @@ def test_keys_sort_like_their_pairs() -> None:
     keys = pair_keys(np.array([0, 1, 1]), np.array([7, 0, 2]))
     assert keys.tolist() == [7, 2**32, 2**32 + 2]
     table = pl.DataFrame({"user_id": [1, 0, 1], "movie_id": [2, 7, 0]})
-    assert seen_keys(table).tolist() == keys.tolist()
+    assert sorted_pair_keys(table).tolist() == keys.tolist()
 
 
 def test_nothing_is_in_an_empty_array() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.bootstrap import holm, paired_intervals, paired_p_values
 
 
 def test_the_interval_of_no_difference_holds_zero_and_that_of_a_constant_does_not() -> None:
@@ -22,3 +22,28 @@ def test_all_columns_share_the_sampled_users() -> None:
     low, high = paired_intervals(np.hstack([values, values]), 100, np.random.default_rng(3))
     assert low[0] == low[1]
     assert high[0] == high[1]
+
+
+def test_a_user_without_a_value_does_not_count() -> None:
+    values = np.random.default_rng(4).random((300, 1))
+    with_gaps = np.vstack([values, np.full((300, 1), np.nan)])
+    low, high = paired_intervals(with_gaps, 500, np.random.default_rng(5))
+    assert low[0] < values.mean() < high[0]
+    error = values.std() / math.sqrt(300)
+    assert high[0] - low[0] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_p_values_are_those_of_a_z_test() -> None:
+    halves, balanced = np.tile([1.0, 0.0], 50), np.tile([1.0, -1.0], 50)
+    differences = np.column_stack([halves, balanced, np.zeros(100)])
+    p_values = paired_p_values(differences)
+    z = 0.5 / (halves.std(ddof=1) / 10)
+    assert p_values[0] == pytest.approx(math.erfc(z / math.sqrt(2)))
+    assert p_values[1:].tolist() == [1, 1]
+    assert paired_p_values(np.ones((5, 1))).tolist() == [0]
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.5, 0.9])).tolist() == [1, 1]
+    assert holm(np.array([0.02])).tolist() == [0.02]

@@ -4,15 +4,27 @@ import scipy.sparse as sp
 
 from stages.models import item_item
 from stages.models.item_item import fit_item_item, gram, most_popular_ids, recommend
-from tests.small_tables import user_movie_pairs
+from tests.small_tables import seen_pairs, user_movie_pairs
 
 
 def test_the_sums_of_the_weights_order_the_unseen_movies() -> None:
     weights = np.array([[0, 1, 2], [5, 0, 4], [0, 0, 0]], np.float32)
     arrays = {"movie_ids": np.array([10, 20, 30]), "weights": weights}
-    positives = user_movie_pairs([(7, 10), (7, 99)])
-    lists = recommend(arrays, np.array([7]), positives, count=5)
+    seen = seen_pairs([(7, 10), (7, 99)])
+    lists = recommend(arrays, np.array([7]), seen, count=5)
     assert lists.rows() == [(7, 30, 2.0, 1), (7, 20, 1.0, 2)]
+
+
+def test_a_rated_movie_that_is_no_positive_is_left_out_and_adds_nothing_to_the_scores() -> None:
+    weights = np.array([[0, 1, 2, 3], [50, 0, 40, 30], [0] * 4, [0] * 4], np.float32)
+    arrays = {"movie_ids": np.array([10, 20, 30, 40]), "weights": weights}
+    # User 7 has rated movie 20 low, whose weights are large; it is a positive of user 8.
+    seen = seen_pairs([(7, 10), (8, 10), (8, 20)], others=[(7, 20), (7, 99), (9, 10)])
+    lists = recommend(arrays, np.array([7, 8, 9]), seen, count=5)
+    assert lists.filter(user_id=7).rows() == [(7, 40, 3.0, 1), (7, 30, 2.0, 2)]
+    assert lists.filter(user_id=8).rows() == [(8, 30, 42.0, 1), (8, 40, 33.0, 2)]
+    # User 9 has no positive: all scores are 0, and the movies are in the order of their ids.
+    assert lists.filter(user_id=9).rows() == [(9, 20, 0, 1), (9, 30, 0, 2), (9, 40, 0, 3)]
 
 
 def test_the_batch_size_does_not_change_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,11 +35,11 @@ def test_the_batch_size_does_not_change_the_lists(monkeypatch: pytest.MonkeyPatc
     }
     users = np.arange(1, 31)
     pairs = [(u, m) for u in users for m in rng.choice(np.arange(1, 21), 5, replace=False)]
-    positives = user_movie_pairs(pairs)
-    lists = recommend(arrays, users, positives, count=8)
+    seen = seen_pairs(pairs[::2], others=pairs[1::2])
+    lists = recommend(arrays, users, seen, count=8)
     assert lists["user_id"].n_unique() == 30
     monkeypatch.setattr(item_item, "SCORE_BATCH_USERS", 7)
-    assert recommend(arrays, users, positives, count=8).equals(lists)
+    assert recommend(arrays, users, seen, count=8).equals(lists)
 
 
 def test_the_most_popular_movies_are_limited_and_sorted_by_id() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.data.pairs import seen_keys
+from stages.data.pairs import sorted_pair_keys
 from stages.models import top_k
 from stages.models.top_k import (
     batch_users_by_seen,
@@ -11,7 +11,7 @@ from stages.models.top_k import (
     take_unseen,
     top_columns,
 )
-from tests.small_tables import scored_lists, user_movie_pairs
+from tests.small_tables import scored_lists, seen_pairs, user_movie_pairs
 
 
 def test_an_interaction_matrix_leaves_other_users_and_movies_out() -> None:
@@ -24,7 +24,7 @@ def test_an_interaction_matrix_leaves_other_users_and_movies_out() -> None:
 def test_unseen_movies_are_taken_up_to_the_end_of_a_list() -> None:
     movies = np.array([[4, 5, 6], [5, -1, -1]])
     scores = np.array([[3.0, 2.0, 1.0], [9.0, 0.0, 0.0]])
-    seen = seen_keys(user_movie_pairs([(1, 4)]))
+    seen = sorted_pair_keys(seen_pairs([(1, 4)]))
     lists = take_unseen(np.array([1, 2]), movies, scores, seen, 1)
     assert lists.rows() == [(1, 5, 2.0, 1), (2, 5, 9.0, 1)]
 
@@ -57,14 +57,14 @@ def test_users_who_saw_equally_many_movies_share_a_batch(monkeypatch: pytest.Mon
     rng = np.random.default_rng(3)
     users = np.arange(1, 31)
     pairs = [(u, m) for u in users for m in rng.choice(200, 1 + u, replace=False)]
-    positives = user_movie_pairs(pairs)
+    seen = seen_pairs(pairs[::2], others=pairs[1::2])
     monkeypatch.setattr(top_k, "SEARCH_BATCH_USERS", 10)
-    batches = batch_users_by_seen(users, positives)
+    batches = batch_users_by_seen(users, seen)
     assert [batch.max_seen for batch in batches] == [11, 21, 31]
     assert sorted(np.concatenate([batch.positions for batch in batches])) == list(range(30))
     for batch in batches:
-        batch_positives = positives.filter(pl.col("user_id").is_in(users[batch.positions]))
-        assert batch.seen.tolist() == seen_keys(batch_positives).tolist()
+        batch_seen = seen.filter(pl.col("user_id").is_in(users[batch.positions]))
+        assert batch.seen.tolist() == sorted_pair_keys(batch_seen).tolist()
 
 
 def test_lists_of_batches_are_concatenated_in_the_order_of_users() -> None:

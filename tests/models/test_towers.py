@@ -1,6 +1,5 @@
 import numpy as np
 import polars as pl
-import pytest
 
 from stages.models.towers import (
     TIME_GAPS,
@@ -8,20 +7,11 @@ from stages.models.towers import (
     history_matrices,
     movie_embeddings,
     time_gaps,
-    user_embeddings,
     without_genres,
 )
-from tests.tiny_chain import LENGTH, random_sequence_tower
+from tests.tiny_chain import LENGTH
 
 HISTORIES = {"user_id": pl.Int32, "history": pl.List(pl.Int32), "timestamps": pl.List(pl.Int64)}
-
-
-@pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    """A random sequence tower of 12 movies, in a catalogue of 15."""
-    ids = np.arange(1, 16, dtype=np.int32)
-    genres = pl.DataFrame({"movie_id": ids, "genre_a": ids % 2, "genre_b": ids % 3 == 0})
-    return random_sequence_tower(np.random.default_rng(2), ids[:12], genres)
 
 
 def sizes(arrays: dict[str, np.ndarray]) -> tuple[int, int]:
@@ -76,25 +66,3 @@ def test_a_tower_with_genres_has_a_vector_of_every_movie(arrays: dict) -> None:
     ids, plain_vectors = movie_embeddings(without_genres(arrays))
     assert ids.tolist() == list(range(1, 13))
     assert np.allclose(plain_vectors, vectors[:12], atol=1e-6)
-
-
-def test_a_sequence_tower_has_a_vector_of_every_user(
-    arrays: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stages.models.towers.ENCODE_BATCH_USERS", 2)
-    rows = [(4, [3, 1], [0, 5]), (6, [2], [0]), (9, list(range(1, 13)), list(range(12)))]
-    histories = pl.DataFrame(rows, schema=HISTORIES, orient="row")
-    users, vectors = user_embeddings(arrays, histories)
-    assert users.tolist() == [4, 6, 9]
-    ids, gaps = history_matrices(histories, arrays["movie_ids"], LENGTH)
-    states = encode(arrays, ids, gaps, *sizes(arrays))[:, -1]
-    assert np.allclose(vectors[:, :-1], states, atol=1e-5)
-    assert (vectors[:, -1] == 1).all()
-
-
-def test_a_tower_of_user_ids_has_a_vector_of_the_users_that_it_was_trained_on() -> None:
-    arrays = {"user_ids": np.array([2, 5]), "user": np.array([[1, 2], [3, 4]], np.float32)}
-    rows = [(user, [1], [0]) for user in (1, 5, 7)]
-    users, vectors = user_embeddings(arrays, pl.DataFrame(rows, schema=HISTORIES, orient="row"))
-    assert users.tolist() == [5]
-    assert vectors.tolist() == [[3, 4, 1]]

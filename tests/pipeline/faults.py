@@ -19,7 +19,7 @@ RATINGS = HEAD + "".join(f"{u},{m},{r},{t}\n" for u, m, r, t in ROWS)
 MOVIES = "movieId,title,genres\n" + "".join(
     f"{m},Film {m} (1999),Drama\n" for m in range(10, 80, 10)
 )
-ORDER = ["clean", "positives", "time_split", "histories", "fit_generator"]
+ORDER = ["clean", "positives", "time_split", "histories", "seen", "fit_generator"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,8 @@ CASES = [
     params_case("a negative seed", "positives", "seed: is -1; use 0 to ", seed=-1),
     params_case("a number instead of a section", "clean", "clean: must be a block of keys; see the default params.yaml", clean=5),
     params_case("a null", "fit_generator", "candidates.count: is None; write a whole number", candidates__count=None),
+    params_case("an unknown filter", "seen", "candidates.exclude: is 'seen'; use one of rated, positives", candidates__exclude="seen"),
+    later_case(RATINGS + "1,60,5.0,5\n1,60,4.5,9000\n", "a target that its user has rated before", "time_split", targets_rated_before=1),
     params_case("a number instead of a column name", "clean", "data.columns.user: is 7; write a text", data__columns__user=7),
 ]
 # fmt: on

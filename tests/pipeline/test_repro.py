@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 GENRE_CHAIN = {
     *("train_retrieval@genre", "embeddings@genre", "faiss_index@genre", "candidates@genre"),
-    *("fusion", "export", "evaluate", "leaderboard", "plot_tables", "report"),
+    *("fusion", "export", "evaluate", "leaderboard", "beyond_accuracy", "plot_tables", "report"),
     *(f"{s}@{r}" for s in ("ranker_data", "train_ranker", "rerank") for r in ("history", "hit")),
 }
 
@@ -34,13 +34,12 @@ def test_a_second_run_does_nothing_and_all_systems_are_measured(repo: Path) -> N
     paths = [*(repo / "data").glob("candidates/*/test.parquet")]
     paths += (repo / "data").glob("recommendations/*/test.parquet")
     assert len(paths) == len(board)
+    histories = pl.read_parquet(repo / "data" / "histories" / "test.parquet")
+    newest = histories.select("user_id", until=pl.col("timestamps").list.last())
+    ratings = pl.read_parquet(repo / "data" / "ratings.parquet").join(newest, on="user_id")
+    seen = ratings.filter(pl.col("timestamp") < pl.col("until"))
+    assert seen.filter(pl.col("rating") < 4).height > 0
     for path in paths:
-        seen = pl.concat(
-            pl.read_parquet(repo / "data" / "split" / f"{part}.parquet").select(
-                "user_id", "movie_id"
-            )
-            for part in ("train", "val")
-        )
         listed = pl.read_parquet(path)
         assert listed.join(seen, on=["user_id", "movie_id"]).height == 0, path
 
@@ -124,13 +123,13 @@ def test_plots_and_the_report_open_offline(repo: Path) -> None:
     dvc(repo, "repro")
     commit(repo, "fewer neighbours")
     drawn = "document.querySelectorAll('.vega-embed .chart-wrapper > svg').length"
-    wait = f"new Promise(done => setInterval(() => {{ if ({drawn} >= 9) done({drawn}) }}, 50))"
+    wait = f"new Promise(done => setInterval(() => {{ if ({drawn} >= 10) done({drawn}) }}, 50))"
     with open_tab() as tab:
         for command in (["show"], ["diff", "main"]):
             text = dvc(repo, "plots", *command)
             assert "ERROR" not in text, text
             tab.goto((repo / "dvc_plots" / "index.html").as_uri())
-            assert tab.evaluate(wait) == 9
+            assert tab.evaluate(wait) == 10
             assert outside(tab.asked) == []
             assert tab.problems == []
         assert "main" in tab.evaluate("document.body.innerText")

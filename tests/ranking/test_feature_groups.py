@@ -32,23 +32,16 @@ def test_features_of_an_unseen_movie_by_hand(rows: dict[tuple[int, int], dict]) 
     assert row["year_gap_history"] == 10
     assert (row["history_length"], row["history_days"], row["days_between_last_2"]) == (2, 30, 30)
     assert np.isnan(row["days_since_positive"])
-    assert np.isnan(row["low_rating"])
-    assert row["user_positive_share"] == 1
 
 
-def test_features_of_a_movie_with_a_low_rating_by_hand(
-    rows: dict[tuple[int, int], dict],
-) -> None:
+def test_features_of_a_user_with_one_positive_by_hand(rows: dict[tuple[int, int], dict]) -> None:
     row = rows[2, 1]
     # The positive of movie 1 is of day 10, user 2's newest positive of day 39.
     assert row["days_since_positive"] == pytest.approx(29)
     assert row["log_positives_30_days"] == pytest.approx(np.log(2))
     assert row["log_positives_7_days"] == 0
-    assert np.isnan(row["retriever_log_softmax"])  # the retriever does not know user 2
-    assert (row["low_rating"], row["log_ratings"]) == (3, pytest.approx(np.log(3)))
-    assert row["user_positive_share"] == 0.5
-    # Three of all four ratings are positives; five such ratings are added to the movie's two.
-    assert row["positive_share"] == pytest.approx((1 + 5 * 0.75) / 7)
+    # User 2's vector scores the three movies 0, 4 and 2.
+    assert row["retriever_log_softmax"] == pytest.approx(-np.log(1 + np.exp(4) + np.exp(2)))
 
 
 def test_recency_counts_nothing_after_the_users_newest_positive(

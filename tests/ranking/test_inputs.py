@@ -2,7 +2,6 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from stages.common.params import YAML
@@ -37,8 +36,9 @@ def test_a_context_has_only_what_its_snapshot_knows(
     counts = positives.group_by("movie_id").len().sort("movie_id")
     index = np.searchsorted(context.movie_ids, counts["movie_id"].to_numpy())
     assert context.positive_counts[index].tolist() == counts["len"].to_list()
-    low_ratings = pl.read_parquet(Path("data") / "low_ratings" / f"{snapshot}.parquet")
-    assert context.low_counts.sum() == low_ratings.height == len(context.low_keys) - 1
+    users, vectors = context.user_vectors
+    assert users.tolist() == histories["user_id"].to_list()
+    assert len(vectors) == len(users)
 
 
 def test_the_model_of_a_removed_generator_is_refused(

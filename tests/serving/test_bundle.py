@@ -13,10 +13,11 @@ from tests.serving.bundles import file_contents
 def test_the_bundle_holds_what_its_schema_says_and_nothing_else(bundle: Path) -> None:
     schema = json.loads((bundle / SCHEMA).read_text())
     towers = ["id", "genre", "hard_negative", "history"]
+    models = ["popularity", "popularity_recent", "ease", "item_knn", *towers]
     assert set(file_contents(bundle)) == {
         SCHEMA,
         *(f"tables/{name}.parquet" for name in schema["tables"]),
-        *(f"arrays/{name}.npz" for name in ["popularity", "ease", "item_knn", *towers]),
+        *(f"arrays/{name}.npz" for name in models),
         *(f"index/{name}.faiss" for name in towers),
         *(f"ranker/{number}.txt" for number in range(3)),
     }
@@ -61,10 +62,11 @@ def test_a_damaged_bundle_is_refused(bundle: Path) -> None:
     damage("index/id.faiss", None, r"id.faiss: cannot be read")
     schema = json.loads((bundle / SCHEMA).read_text())
     damage(SCHEMA, json.dumps(schema | {"format": 0}).encode(), f"is not of format {FORMAT}")
+    damage(SCHEMA, json.dumps(schema | {"format": 3}).encode(), f"is not of format {FORMAT}")
     damage(SCHEMA, json.dumps({"format": FORMAT}).encode(), "lacks a section")
     damage(SCHEMA, json.dumps(schema | {"settings": {"ranker": 1}}).encode(), "lacks a section")
     other_arrays = (bundle / "arrays/id.npz").read_bytes()
     damage("arrays/history.npz", other_arrays, r"its arrays do not match schema.json; copy")
-    shorter = pl.read_parquet(bundle / "tables/low_ratings.parquet")[1:]
-    shorter.write_parquet(bundle / "tables/low_ratings.parquet")
+    shorter = pl.read_parquet(bundle / "tables/seen.parquet")[1:]
+    shorter.write_parquet(bundle / "tables/seen.parquet")
     refuses(r"its tables do not match schema.json")

@@ -35,6 +35,9 @@ def test_the_command_needs_the_bundle_alone(bundle: Path, tmp_path: Path, tiny_r
     assert table.schema == SERVED
     keys = ["user_id", "movie_id", "rank"]
     assert table.select(keys).equals(lists.filter(pl.col("rank") <= 3).select(keys))
+    seen = pl.read_parquet(bundle / "tables" / "seen.parquet")
+    assert 0 < seen["positive"].sum() < seen.height
+    assert table.join(seen, on=["user_id", "movie_id"], how="semi").is_empty()
 
 
 @pytest.mark.parametrize(

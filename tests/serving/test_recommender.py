@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stages.common.files import read_arrays
 from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
+from stages.models.towers import movie_embeddings
 from stages.serving.recommender import NEW_USER, SERVED, Recommender
 from tests.serving.bundles import export_ranker
 
@@ -61,17 +63,62 @@ def test_served_generators_are_those_with_the_movie_and_its_rank_there(
         assert generators == expected
 
 
-def test_a_new_user_gets_unseen_movies_from_generators_without_user_vectors(
-    recommender: Recommender,
+def test_nobody_is_recommended_a_movie_that_they_have_rated(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole lists
+    seen = recommender.seen
+    assert set(seen["user_id"]) == set(recommender.users)
+    assert 0 < seen["positive"].sum() < seen.height
+    pair = ["user_id", "movie_id"]
+    in_bulk = pl.concat(recommender.for_users(recommender.users, ALL))
+    assert in_bulk.height
+    assert in_bulk.join(seen, on=pair, how="semi").is_empty()
+    for user in recommender.users[:5]:
+        known = seen.filter(user_id=user)["movie_id"]
+        alone = recommender.for_person(int(user), [], ALL)["movie_id"]
+        assert not set(known) & set(alone)
+        assert len(alone) >= recommender.settings.candidates
+        with_movie = recommender.for_person(int(user), [alone[0]], ALL)["movie_id"]
+        assert not {*known, alone[0]} & set(with_movie)
+
+
+def test_a_new_user_gets_unseen_movies_from_all_generators(recommender: Recommender) -> None:
     served = recommender.for_person(NEW_USER, [3, 7, 3], 8)
     assert served.height == 8
     assert served.schema == SERVED
     assert not {3, 7} & set(served["movie_id"])
     assert served["rank"].to_list() == list(range(1, 9))
     generators = {entry.split()[0] for entry in served["generators"].explode()}
-    assert generators <= {"popularity", "item_knn", "ease", "history"}
+    assert generators == set(recommender.settings.generators)
+    assert {"id", "genre", "hard_negative"} < generators
     assert set(served["explanation_id"].drop_nulls()) <= {3, 7}
+
+
+@pytest.mark.parametrize("name", ["id", "genre", "hard_negative"])
+def test_a_two_tower_retriever_scores_a_new_users_movies_by_the_vectors_of_the_liked_ones(
+    name: str, tiny_run: Path, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole list
+    count = recommender.settings.candidates
+    model = read_arrays(tiny_run / "data" / "models" / "retrievers" / name / "test.npz")
+    ids, vectors = movie_embeddings(model)
+    lists = []
+    for liked in ([3, 7], [8, 12, 20]):
+        mean = vectors[np.isin(ids, liked), :-1].mean(axis=0)
+        scores = vectors[:, :-1] @ (mean @ model["fold_in"]) + vectors[:, -1]
+        order = ids[np.argsort(-scores, kind="stable")]
+        expected = [int(movie) for movie in order if movie not in liked]
+        served = recommender.for_person(NEW_USER, liked, ALL)
+        ranks = {
+            int(entry.removeprefix(f"{name} ")): movie
+            for movie, generators in served.select("movie_id", "generators").iter_rows()
+            for entry in generators
+            if entry.startswith(f"{name} ")
+        }
+        assert ranks == dict(enumerate(expected[:count], start=1))
+        lists.append(expected)
+    assert [m for m in lists[0] if m in lists[1]] != [m for m in lists[1] if m in lists[0]]
 
 
 def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
@@ -83,8 +130,21 @@ def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
     with_movie = recommender.for_person(user, [movie], ALL)
     assert movie not in with_movie["movie_id"]
     assert not with_movie["score"].head(5).equals(without["score"][1:6])
-    positive = recommender.positives_of(np.array([user]))["movie_id"][0]
+    positive = recommender.seen_by(np.array([user])).filter("positive")["movie_id"][0]
     assert recommender.for_person(user, [positive], ALL).equals(without)
+
+
+def recommend_with(recommender: Recommender, user: int, movie: int) -> pl.DataFrame:
+    """All recommendations to `user` with `movie` as the newest positive."""
+    length = recommender.settings.max_length
+    history = recommender.histories.filter(pl.col("user_id") == user).with_columns(
+        pl.concat_list("history", pl.lit(movie, pl.Int32)).list.tail(length),
+        pl.concat_list("timestamps", pl.col("timestamps").list.max()).list.tail(length),
+        pl.col("history_length") + 1,
+    )
+    seen = recommender.seen_by(np.array([user])).filter(pl.col("movie_id") != movie)
+    added = pl.DataFrame([(user, movie, True)], schema=seen.schema, orient="row")
+    return recommender.recommend(history, pl.concat([seen, added]), ALL)
 
 
 def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
@@ -92,16 +152,27 @@ def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
 ) -> None:
     user = int(recommender.users[3])
     movie = recommender.for_person(user, [], 1)["movie_id"][0]
-    length = recommender.settings.max_length
-    history = recommender.histories.filter(pl.col("user_id") == user).with_columns(
-        pl.concat_list("history", pl.lit(movie, pl.Int32)).list.tail(length),
-        pl.concat_list("timestamps", pl.col("timestamps").list.max()).list.tail(length),
-        pl.col("history_length") + 1,
-    )
-    seen = recommender.positives_of(np.array([user]))
-    added = pl.DataFrame({"user_id": [user], "movie_id": [movie]}, schema=seen.schema)
-    expected = recommender.recommend(history, pl.concat([seen, added]), ALL)
+    expected = recommend_with(recommender, user, movie)
     assert recommender.for_person(user, [movie], ALL).equals(expected)
+
+
+def test_a_movie_that_a_user_rated_low_and_now_likes_is_a_positive(
+    recommender: Recommender,
+) -> None:
+    user, movie = recommender.seen.filter(~pl.col("positive")).row(0)[:2]
+    without = recommender.for_person(user, [], ALL)
+    with_movie = recommender.for_person(user, [movie], ALL)
+    assert movie not in without["movie_id"]
+    assert movie not in with_movie["movie_id"]
+    assert not with_movie["score"].head(5).equals(without["score"].head(5))
+    assert with_movie.equals(recommend_with(recommender, user, movie))
+
+
+def test_the_seen_movies_are_those_of_the_given_users(recommender: Recommender) -> None:
+    for users in (recommender.users[4:5], recommender.users[[1, 2, 6, 9]], recommender.users):
+        expected = recommender.seen.filter(pl.col("user_id").is_in(users))
+        assert recommender.seen_by(users).equals(expected)
+        assert expected["user_id"].n_unique() == len(users)
 
 
 def test_users_without_a_positive_are_named(recommender: Recommender) -> None:

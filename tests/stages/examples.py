@@ -36,7 +36,10 @@ def ranker_params(objective: str) -> RankerParams:
 
 
 def noisy_examples(users: int = 120, candidates: int = 20) -> pl.DataFrame:
-    """One target per user; the feature `hint` correlates with the label, `noise` does not."""
+    """One target per user; the feature `hint` correlates with the label, `noise` does not.
+
+    Every user has one query.
+    """
     rng = np.random.default_rng(5)
     label = np.zeros((users, candidates), dtype=np.uint8)
     label[np.arange(users), rng.integers(0, candidates, users)] = 1
@@ -45,6 +48,7 @@ def noisy_examples(users: int = 120, candidates: int = 20) -> pl.DataFrame:
         {
             "snapshot": np.zeros(users * candidates, dtype=np.uint8),
             "user_id": np.repeat(np.arange(users, dtype=np.int32), candidates),
+            "source_user_id": np.repeat(np.arange(users, dtype=np.int32), candidates),
             "movie_id": np.tile(np.arange(candidates, dtype=np.int32), users),
             "hint": hint.ravel().astype(np.float32),
             "noise": rng.normal(size=users * candidates).astype(np.float32),

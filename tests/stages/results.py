@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages import evaluate, leaderboard, plot_tables, report
+from stages import beyond_accuracy, evaluate, leaderboard, plot_tables, report
 from stages.common.files import write_csv, write_json
 from stages.common.params import YAML
 from stages.common.tables import (
     CATALOGUE,
     HISTORIES,
+    KNOWN_POSITIVES,
     POPULARITY,
+    RATINGS,
     RECOMMENDATIONS,
+    SEEN,
     TEST,
+    embeddings_schema,
     write_table,
 )
 from tests.conftest import ROOT
@@ -24,6 +28,7 @@ from tests.small_tables import (
     held_out_targets,
     movie_popularity,
     ranked_lists,
+    seen_pairs,
     user_histories,
 )
 
@@ -33,7 +38,7 @@ BOARD = METRICS / "leaderboard.json"
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 GENERATORS = [*PARAMS["generators"], *PARAMS["retrievers"]]
 SYSTEMS = [*GENERATORS, "fusion", *(f"ranker_{name}" for name in PARAMS["rankers"])]
-USERS, NUM_MOVIES, LIST_LENGTH = 20, 40, 15
+USERS, NUM_MOVIES, NUM_SEEN, LIST_LENGTH = 20, 40, 10, 15
 
 
 def write_results(folder: Path) -> None:
@@ -44,14 +49,17 @@ def write_results(folder: Path) -> None:
     users = range(1, USERS + 1)
     (data / "raw").mkdir(parents=True)
     (data / "raw" / "ratings.csv").write_text("userId\n")
-    write_table(catalogue([HOSTILE] * NUM_MOVIES), movies / "catalogue.parquet", CATALOGUE)
-    genres = pl.DataFrame({"movie_id": range(1, NUM_MOVIES + 1), f"genre_{HOSTILE}": 1}).cast(
+    ids = range(1, NUM_MOVIES + NUM_SEEN + 1)
+    write_table(catalogue([HOSTILE] * len(ids)), movies / "catalogue.parquet", CATALOGUE)
+    genres = pl.DataFrame({"movie_id": ids, f"genre_{HOSTILE}": 1}).cast(
         {"movie_id": pl.Int32, f"genre_{HOSTILE}": pl.UInt8}
     )
     write_table(genres, movies / "genres.parquet", genres.schema)
-    popularity = movie_popularity({movie: 41 - movie for movie in range(1, NUM_MOVIES + 1)})
+    popularity = movie_popularity({movie: len(ids) + 1 - movie for movie in ids})
     write_table(popularity, movies / "popularity" / "test.parquet", POPULARITY)
-    histories = user_histories({user: list(range(1, user % 9 + 2)) for user in users})
+    # Movies beyond the catalogue's popular ones, which no list below holds.
+    positives = {user: list(range(NUM_MOVIES + 1, NUM_MOVIES + user % 9 + 3)) for user in users}
+    histories = user_histories(positives)
     write_table(histories, data / "histories" / "test.parquet", HISTORIES)
     targets = [(user, int(rng.integers(1, NUM_MOVIES + 1))) for user in users]
     write_table(held_out_targets(targets), data / "split" / "test.parquet", TEST)
@@ -63,6 +71,23 @@ def write_results(folder: Path) -> None:
         ]
         kind = CANDIDATES if system in GENERATORS else RECOMMENDED
         write_table(ranked_lists(rows), folder / kind / system / "test.parquet", RECOMMENDATIONS)
+    pairs = [(user, movie) for user, movies in positives.items() for movie in movies]
+    known = pl.DataFrame(
+        [(*pair, n, 0) for n, pair in enumerate(pairs)], schema=KNOWN_POSITIVES, orient="row"
+    )
+    write_table(known, data / "histories" / "positives.parquet", KNOWN_POSITIVES)
+    write_table(seen_pairs(pairs), data / "seen" / "test.parquet", SEEN)
+    # Every user rates two movies low: movie 20 before the query, movie 30 after it.
+    ratings = [
+        (user, movie, 2.0, time, 0) for user in users for movie, time in ((20, -1), (30, 99))
+    ]
+    ratings = pl.DataFrame(ratings, schema=RATINGS, orient="row")
+    write_table(ratings, data / "ratings.parquet", RATINGS)
+    vectors = pl.DataFrame(
+        {"movie_id": ids, "embedding": rng.normal(size=(len(ids), 4)).astype(np.float32)}
+    )
+    path = data / "embeddings" / "history" / "test" / "movies.parquet"
+    write_table(vectors, path, embeddings_schema("movie_id", 4))
     for name in ("data", "split"):
         write_json({"users": USERS, "share": 0.5}, metrics / f"{name}.json")
     for name in PARAMS["retrievers"]:
@@ -80,6 +105,7 @@ def run_evaluate() -> None:
         recommendations=RECOMMENDED,
         targets=DATA / "split" / "test.parquet",
         movies=MOVIES,
+        seen=DATA / "seen",
         metrics=METRICS / "systems",
         slices=METRICS / "slices",
         ranks=DATA / "ranks",
@@ -94,6 +120,26 @@ def run_leaderboard() -> None:
         board=BOARD,
         text=METRICS / "leaderboard.md",
         interval_table=METRICS / "intervals.csv",
+    )
+
+
+def run_beyond_accuracy() -> None:
+    """Run the stage `beyond_accuracy` in the current folder."""
+    sources = beyond_accuracy.Sources(
+        candidates=CANDIDATES,
+        recommendations=RECOMMENDED,
+        ranks=DATA / "ranks",
+        ratings=DATA / "ratings.parquet",
+        histories=DATA / "histories",
+        seen=DATA / "seen",
+        movies=MOVIES,
+        embeddings=DATA / "embeddings" / "history",
+    )
+    beyond_accuracy.main(
+        sources,
+        METRICS / "beyond_accuracy.json",
+        METRICS / "beyond_accuracy.md",
+        METRICS / "beyond_accuracy.csv",
     )
 
 

@@ -9,7 +9,15 @@ from stages import fit_generator, fusion, rerank
 from stages.common import tables
 from stages.common.params import YAML
 from stages.models import item_item, top_k
-from tests.tiny_chain import CANDIDATES, DATA, HISTORIES, MODELS, RECOMMENDATIONS, feature_sources
+from tests.tiny_chain import (
+    CANDIDATES,
+    DATA,
+    HISTORIES,
+    MODELS,
+    RECOMMENDATIONS,
+    SEEN,
+    feature_sources,
+)
 
 USERS = 7
 
@@ -32,9 +40,9 @@ def assert_equal_tables(folder: Path, expected_folder: Path) -> None:
         assert expected["user_id"].n_unique() > USERS
 
 
-@pytest.mark.parametrize("name", ["popularity", "item_knn", "ease"])
+@pytest.mark.parametrize("name", ["popularity", "popularity_recent", "item_knn", "ease"])
 def test_the_lists_of_a_generator(name: str, tmp_path: Path) -> None:
-    fit_generator.main(name, HISTORIES, tmp_path / "model", tmp_path / "lists")
+    fit_generator.main(name, HISTORIES, SEEN, tmp_path / "model", tmp_path / "lists")
     assert_equal_tables(tmp_path / "lists", CANDIDATES / name)
 
 

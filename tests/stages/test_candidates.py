@@ -8,7 +8,7 @@ from stages.candidates import search_unseen
 from stages.faiss_index import Params, build_index
 from stages.models import top_k
 from stages.models.top_k import interaction_matrix
-from tests.small_tables import user_movie_pairs
+from tests.small_tables import seen_pairs
 
 
 class World(NamedTuple):
@@ -18,7 +18,7 @@ class World(NamedTuple):
     queries: np.ndarray
     movies: np.ndarray
     vectors: np.ndarray
-    positives: pl.DataFrame
+    seen: pl.DataFrame
 
 
 @pytest.fixture
@@ -26,8 +26,9 @@ def world() -> World:
     rng = np.random.default_rng(3)
     users, movies = np.arange(1, 31), np.sort(rng.choice(1000, 200, replace=False))
     vectors = rng.normal(size=(230, 16)).astype(np.float32)
-    seen = [(u, m) for u in users for m in rng.choice(movies, 1 + u, replace=False)]
-    return World(users, vectors[:30], movies, vectors[30:], user_movie_pairs(seen))
+    pairs = [(u, m) for u in users for m in rng.choice(movies, 1 + u, replace=False)]
+    seen = seen_pairs(pairs[::2], others=pairs[1::2])
+    return World(users, vectors[:30], movies, vectors[30:], seen)
 
 
 def faiss_params(**changes: object) -> Params:
@@ -39,14 +40,14 @@ def faiss_params(**changes: object) -> Params:
 
 def exact_lists(world: World, count: int) -> list[list[int]]:
     scores = world.queries @ world.vectors.T
-    seen = interaction_matrix(world.positives, world.users, world.movies)
+    seen = interaction_matrix(world.seen, world.users, world.movies)
     scores[seen.nonzero()] = -np.inf
     return world.movies[np.argsort(-scores, axis=1)[:, :count]].tolist()
 
 
 def search(world: World, params: Params, count: int) -> pl.DataFrame:
     index = build_index(world.movies, world.vectors, params)
-    return search_unseen(index, world.users, world.queries, world.positives, count)
+    return search_unseen(index, world.users, world.queries, world.seen, count)
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
@@ -54,7 +55,7 @@ def test_every_index_gives_the_best_unseen_in_order(world: World, kind: str) -> 
     table = search(world, faiss_params(kind=kind), count=20)
     lists = table.group_by("user_id", maintain_order=True).agg("movie_id")["movie_id"].to_list()
     assert lists == exact_lists(world, 20)
-    assert table.join(world.positives, on=["user_id", "movie_id"]).height == 0
+    assert table.join(world.seen, on=["user_id", "movie_id"]).height == 0
 
 
 def test_l2_scores_fall_with_distance(world: World) -> None:
@@ -66,9 +67,9 @@ def test_l2_scores_fall_with_distance(world: World) -> None:
 
 def test_a_user_who_has_seen_nearly_all_movies_gets_the_last_one() -> None:
     index = build_index(np.array([5, 6, 7]), np.eye(3, dtype=np.float32), faiss_params())
-    positives = user_movie_pairs([(1, 5), (1, 7)])
+    seen = seen_pairs([(1, 5)], others=[(1, 7)])
     query = np.ones((1, 3), np.float32)
-    table = search_unseen(index, np.array([1]), query, positives, count=200)
+    table = search_unseen(index, np.array([1]), query, seen, count=200)
     assert table.rows() == [(1, 6, 1.0, 1)]
 
 

@@ -5,11 +5,12 @@ import polars as pl
 import pytest
 
 from stages import embeddings
-from stages.common.files import read_arrays
+from stages.common.files import read_arrays, write_arrays
 from stages.common.tables import embeddings_schema, read_table
-from stages.data.snapshots import SNAPSHOTS
+from stages.data.snapshots import SNAPSHOTS, read_histories
 from stages.embeddings import embedding_table
 from stages.models.towers import movie_embeddings
+from stages.models.user_vectors import fold_in
 
 
 def test_an_embedding_table_has_float32_arrays() -> None:
@@ -31,6 +32,29 @@ def test_every_snapshot_has_the_vectors_of_its_model(
         assert movies["movie_id"].to_list() == ids.tolist()
         assert np.array_equal(movies["embedding"].to_numpy(), vectors)
         users = read_table(tmp_path / snapshot / "users.parquet")
-        histories = pl.read_parquet(data / "histories" / f"{snapshot}.parquet")
+        histories = read_histories(data / "histories", snapshot)
         assert users["user_id"].to_list() == histories["user_id"].to_list()
         assert users.schema == embeddings_schema("user_id", vectors.shape[1])
+
+
+def test_a_user_whom_the_model_was_not_trained_on_has_a_vector_too(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    data, model = tiny_run / "data", tmp_path / "model"
+    new_users = [3, 7, 60]
+    for snapshot in SNAPSHOTS:
+        arrays = read_arrays(data / "models" / "retrievers" / "id" / f"{snapshot}.npz")
+        is_old = ~np.isin(arrays["user_ids"], new_users)
+        old = {"user_ids": arrays["user_ids"][is_old], "user": arrays["user"][is_old]}
+        write_arrays(arrays | old, model / f"{snapshot}.npz")
+    embeddings.main(model, data / "histories", tmp_path)
+    for snapshot in SNAPSHOTS:
+        histories = read_histories(data / "histories", snapshot)
+        users = read_table(tmp_path / snapshot / "users.parquet")
+        assert users["user_id"].to_list() == histories["user_id"].to_list()
+        arrays = read_arrays(model / f"{snapshot}.npz")
+        new_histories = histories.filter(pl.col("user_id").is_in(new_users))
+        new = users.filter(pl.col("user_id").is_in(new_users))["embedding"].to_numpy()
+        assert len(new) == new_histories.height > 0
+        assert np.allclose(new[:, :-1], fold_in(arrays, new_histories), atol=1e-6)
+        assert np.abs(new[:, :-1]).max(axis=1).min() > 0

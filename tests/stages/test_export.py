@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
-from stages.data.snapshots import TEST_SNAPSHOT, read_positives
+from stages.data.snapshots import TEST_SNAPSHOT, read_positives, read_seen
 from stages.export import read_settings
 from stages.models.towers import movie_embeddings
 from stages.serving.bundle import SCHEMA, read_bundle
 from tests.conftest import ROOT, edit_params
 from tests.serving.bundles import export_ranker, file_contents
+from tests.tiny_chain import export_bundle
 
 
 @pytest.fixture
@@ -48,6 +49,29 @@ def test_the_bundle_knows_the_positives_of_the_test_snapshot(tiny_run: Path) -> 
     assert targets.join(tables["positives"], on=keys, how="semi").is_empty()
 
 
+def test_the_bundle_knows_the_seen_movies_of_its_users(tiny_run: Path) -> None:
+    tables = read_bundle(tiny_run / "data" / "bundle").tables
+    assert tables["seen"].equals(read_seen(tiny_run / "data" / "seen", TEST_SNAPSHOT))
+    assert set(tables["seen"]["user_id"]) == set(tables["histories"]["user_id"])
+    assert 0 < tables["seen"]["positive"].sum() < tables["seen"].height
+
+
+def test_a_user_is_served_as_of_the_first_query(tiny_run: Path, tmp_path: Path) -> None:
+    # User 4 has a second query, after one more movie.
+    run, user, query = Path(shutil.copytree(tiny_run, tmp_path / "run")), 4, 1001
+    paths = [run / "data" / name / f"{TEST_SNAPSHOT}.parquet" for name in ("histories", "seen")]
+    histories, seen = (pl.read_parquet(path) for path in paths)
+    is_user, new_id = pl.col("user_id") == user, pl.lit(query, dtype=pl.Int32).alias("user_id")
+    later = histories.filter(is_user).with_columns(new_id, pl.col("history_length") + 1)
+    pl.concat([histories, later]).write_parquet(paths[0])
+    later_seen = seen.filter(is_user).with_columns(new_id)
+    assert later_seen.height > 3
+    pl.concat([seen, later_seen]).write_parquet(paths[1])
+    with contextlib.chdir(run):
+        export_bundle("history", Path("data/again"))
+    assert file_contents(run / "data/again") == file_contents(tiny_run / "data" / "bundle")
+
+
 def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
     bundle = read_bundle(tiny_run / "data" / "bundle")
     for name, index in bundle.indexes.items():
@@ -58,12 +82,12 @@ def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
 
 
 def test_settings_are_the_params_of_the_exported_ranker(params: Path, tiny_run: Path) -> None:
-    names = ["popularity", "item_knn", "ease", "id", "genre", "hard_negative", "history"]
+    names = ["item_knn", "ease", "id", "genre", "hard_negative", "history"]
     assert read_settings().generators == names
     edit_params(params, fusion__exclude=["ease", "id"], rankers__history__retriever="genre")
     settings = read_settings()
     assert settings.ranker == "history"
-    assert settings.generators == [name for name in names if name not in ("ease", "id")]
+    assert settings.generators == ["popularity", "popularity_recent", "item_knn", *names[3:]]
     assert settings.retriever == "genre"
     with contextlib.chdir(tiny_run):
         schema = json.loads(Path("data/bundle", SCHEMA).read_text())

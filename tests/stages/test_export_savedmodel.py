@@ -8,7 +8,8 @@ import numpy as np
 
 from stages.common.files import read_arrays
 from stages.common.tables import HISTORIES, read_table
-from stages.models.towers import history_matrices, user_embeddings
+from stages.models.towers import history_matrices
+from stages.models.user_vectors import user_embeddings
 from tests.conftest import ROOT
 
 

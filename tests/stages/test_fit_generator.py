@@ -8,7 +8,7 @@ from stages import fit_generator
 from stages.common.files import read_arrays
 from stages.common.params import YAML
 from stages.common.tables import RECOMMENDATIONS, read_table
-from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives
+from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives, read_seen
 from tests.conftest import ROOT
 
 GENERATORS = list(YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["generators"])
@@ -22,13 +22,17 @@ def test_every_snapshot_has_a_model_and_lists_of_unseen_movies(
     pair = ["user_id", "movie_id"]
     with contextlib.chdir(tiny_run):
         count = YAML(typ="safe", pure=True).load(Path("params.yaml"))["candidates"]["count"]
-        fit_generator.main(name, DATA / "histories", tmp_path / "model", tmp_path / "lists")
+        folders = DATA / "histories", DATA / "seen", tmp_path / "model", tmp_path / "lists"
+        fit_generator.main(name, *folders)
         for snapshot in SNAPSHOTS:
             positives = read_positives(DATA / "histories", snapshot)
             users = read_histories(DATA / "histories", snapshot)["user_id"]
             lists = read_table(tmp_path / "lists" / f"{snapshot}.parquet", RECOMMENDATIONS)
             assert lists["user_id"].unique().sort().to_list() == users.to_list()
             assert lists.join(positives, on=pair, how="semi").is_empty()
+            seen = read_seen(DATA / "seen", snapshot)
+            assert 0 < seen["positive"].sum() < seen.height
+            assert lists.join(seen, on=pair, how="semi").is_empty()
             assert lists["rank"].max() <= count
             movies = set(read_arrays(tmp_path / "model" / f"{snapshot}.npz")["movie_ids"].tolist())
             assert movies <= set(positives["movie_id"].to_list())

@@ -5,43 +5,59 @@ import polars as pl
 import pytest
 
 from stages import histories
-from stages.common.tables import VALIDATION
+from stages.common.tables import QUERIES, SPLIT, TARGETS, TRAIN, write_table
+from stages.data.queries import number_queries
 from stages.data.snapshots import SNAPSHOTS, read_positives
-from stages.histories import draw_users, last_histories, number_snapshots
-from stages.time_split import leave_one_out, order
+from stages.histories import all_queries, build_histories, draw_queries, number_snapshots
+from stages.time_split import Split, leave_one_out, order
 from tests.conftest import ROOT
 from tests.small_tables import timed_positives
 
 
-def test_histories_are_cut_before_the_target_oldest_first() -> None:
-    rows = [(1, m, m) for m in range(6)] + [(2, m, m) for m in range(3)]
-    train, val, test = leave_one_out(order(timed_positives(rows), "file", 0), 3, 2)
-    table = last_histories(train, max_length=3)
-    assert table["history"].to_list() == [[1, 2, 3], [0]]
-    assert table["history_length"].to_list() == [4, 1]
-    targets = pl.concat([val, test], how="diagonal").select("user_id", "movie_id")
-    flat = table.explode("history", "timestamps").rename({"history": "movie_id"})
-    assert flat.join(targets, on=["user_id", "movie_id"]).height == 0
+def queries(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
+    """QUERIES of user_id, source_user_id and history_length."""
+    return pl.DataFrame(rows, schema=QUERIES, orient="row")
+
+
+def split_last(rows: list[tuple[int, int, int]], inner_val_targets: int) -> Split:
+    return leave_one_out(order(timed_positives(rows), "file", 0), 3, inner_val_targets)
+
+
+def test_a_history_ends_before_its_query_and_keeps_the_newest_oldest_first() -> None:
+    rows = [(1, m, 10 * m) for m in range(6)] + [(2, m, m) for m in range(7, 9)]
+    positives = order(timed_positives(rows), "file", 0)
+    table = build_histories(queries([(9, 1, 5), (1, 1, 2), (2, 2, 1)]), positives, max_length=3)
+    assert table["user_id"].to_list() == [1, 2, 9]
+    assert table["history"].to_list() == [[0, 1], [7], [2, 3, 4]]
+    assert table["timestamps"].to_list() == [[0, 10], [7], [20, 30, 40]]
+    assert table["history_length"].to_list() == [2, 1, 5]
+
+
+def test_users_without_a_target_are_asked_for_after_all_their_positives() -> None:
+    positives = order(timed_positives([(1, 5, 1), (2, 5, 1), (2, 6, 2)]), "file", 0)
+    table = all_queries(queries([(1, 1, 1), (8, 1, 2)]), positives)
+    assert table.rows() == [(1, 1, 1), (8, 1, 2), (2, 2, 2)]
 
 
 def test_snapshots_know_each_users_positives_in_order() -> None:
-    rows = [(1, m, m) for m in range(5)] + [(2, m, m) for m in range(3)]
-    train, val, _ = leave_one_out(order(timed_positives(rows), "file", 0), 3, 2)
-    table = number_snapshots(train, val)
-    assert table["movie_id"].to_list() == [0, 1, 2, 3, 0, 1]
-    assert table["snapshot"].to_list() == [0, 1, 1, 2, 0, 2]
+    split = split_last([(1, m, m) for m in range(5)] + [(2, m, m) for m in range(3)], 2)
+    later = order(timed_positives([(1, m, m) for m in range(9)]), "file", 0)[4:5]
+    table = number_snapshots(split.train, split.val, later)
+    assert table["movie_id"].to_list() == [0, 1, 2, 3, 4, 0, 1]
+    # Row 4 of user 1 is known to no snapshot's models, only to histories.
+    assert table["snapshot"].to_list() == [0, 1, 1, 2, 3, 0, 2]
 
 
-def test_a_user_is_drawn_or_not_whoever_else_is_there() -> None:
+def test_a_query_is_drawn_or_not_whoever_else_is_there() -> None:
     targets = pl.DataFrame({"user_id": range(100, 0, -1)}, schema={"user_id": pl.Int32})
-    few, many = draw_users(targets, 10, 1), draw_users(targets, 40, 1)
+    few, many = draw_queries(targets, 10, 1), draw_queries(targets, 40, 1)
     assert few.height == 10
     assert set(few["user_id"]) < set(many["user_id"])
-    assert set(draw_users(targets.filter(pl.col("user_id") != 7), 99, 1)["user_id"]) == {
+    assert set(draw_queries(targets.filter(pl.col("user_id") != 7), 99, 1)["user_id"]) == {
         user for user in range(1, 101) if user != 7
     }
-    assert set(draw_users(targets, 10, 2)["user_id"]) != set(few["user_id"])
-    assert draw_users(targets, 1000, 1).height == 100
+    assert set(draw_queries(targets, 10, 2)["user_id"]) != set(few["user_id"])
+    assert draw_queries(targets, 1000, 1).height == 100
 
 
 def test_the_histories_of_every_snapshot_end_before_its_targets(
@@ -49,12 +65,18 @@ def test_the_histories_of_every_snapshot_end_before_its_targets(
 ) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    rows = [(u, m, m) for u in (1, 2) for m in range(9)]
-    train, val, _ = leave_one_out(order(timed_positives(rows), "file", 0), 3, 3)
-    train.write_parquet("train.parquet")
-    val.select(VALIDATION.names()).write_parquet("val.parquet")
+    split = split_last([(u, m, m) for u in (1, 2) for m in range(9)], 3)
+    write_table(split.train, Path("train.parquet"), TRAIN)
+    for name in ("val", "later"):
+        write_table(getattr(split, name), Path(f"{name}.parquet"), SPLIT)
     folder, targets = Path("histories"), Path("targets")
-    histories.main(Path("train.parquet"), Path("val.parquet"), folder, targets)
+    for name in ("inner_val", "val"):
+        rows = number_queries(getattr(split, f"{name}_targets"), 100)
+        write_table(rows, targets / f"{name}.parquet", TARGETS)
+    test = number_queries(split.test_targets, 100)
+    write_table(test, Path("queries.parquet"), QUERIES)
+    paths = {name: Path(f"{name}.parquet") for name in ("train", "val", "later", "queries")}
+    histories.main(**paths, targets=targets, histories=folder)
     # Of nine positives, the last is the test target, the one before it is the val target, and the
     # three before that are inner_val targets.
     for snapshot, length in {"inner_val": 4, "val": 7, "test": 8}.items():
@@ -63,11 +85,3 @@ def test_the_histories_of_every_snapshot_end_before_its_targets(
         positives = read_positives(folder, snapshot)
         assert positives["movie_id"].to_list() == [*range(length)] * 2
     assert read_positives(folder).equals(read_positives(folder, SNAPSHOTS[-1]))
-    target_rows = {
-        path.stem: pl.read_parquet(path).sort("user_id", "movie_id").rows()
-        for path in targets.iterdir()
-    }
-    assert target_rows == {
-        "inner_val": [(u, m) for u in (1, 2) for m in (4, 5, 6)],
-        "val": [(1, 7), (2, 7)],
-    }

@@ -1,13 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from stages.common.stage import StageError
 from stages.evaluation.accuracy import MAIN_CUTOFFS
 from stages.evaluation.metrics import leaderboard_columns, user_metrics
-from stages.leaderboard import as_markdown, intervals
+from stages.leaderboard import as_markdown, intervals, with_marks
 from tests.conftest import edit_params
 from tests.stages.results import (
     BOARD,
@@ -36,15 +37,15 @@ def test_all_systems_are_compared_with_popularity_and_the_best_retriever(results
     assert all(list(row) == ["users", *leaderboard_columns()] for row in board.values())
     best = max(("id", "genre", "hard_negative", "history"), key=lambda n: board[n]["ndcg@10"])
     table = pl.read_csv(METRICS / "intervals.csv")
-    assert set(table["against"]) == {"popularity", best}
-    for baseline in ("popularity", best):
+    assert set(table["against"]) == {"popularity", best, "fusion"}
+    for baseline in ("popularity", best, "fusion"):
         systems = table.filter(against=baseline)["system"].unique(maintain_order=True).to_list()
         assert systems == [system for system in SYSTEMS if system != baseline]
 
 
 def test_the_columns_of_the_leaderboard_as_text_are_padded() -> None:
     board = {name: dict.fromkeys(leaderboard_columns(), 0.5) for name in ("a", "ranker_history")}
-    head, line, *rows = as_markdown(board).splitlines()
+    head, line, *rows = as_markdown(board, leaderboard_columns()).splitlines()
     assert head.startswith("| system         |   recall@1 |  recall@10 |")
     assert line.startswith("| -------------- | ---------: | ---------: |")
     assert [row[:44] for row in rows] == [
@@ -67,3 +68,35 @@ def test_the_systems_to_compare_with_may_not_be_excluded(
     run_evaluate()
     with pytest.raises(StageError, match=message):
         run_leaderboard()
+
+
+def test_only_what_survives_the_correction_is_significant() -> None:
+    """One of 12 differences is large; another would be significant on its own."""
+    users = 400
+    rng = np.random.default_rng(0)
+    base = pl.DataFrame({"user_id": range(users), "rank": np.where(rng.random(users) < 0.5, 1, 0)})
+    systems = {"popularity": user_metrics(base, MAIN_CUTOFFS)}
+    for number in range(12):
+        gained = 60 if number == 0 else 7 if number == 1 else 0
+        misses = np.flatnonzero(base["rank"].to_numpy() == 0)[:gained]
+        rank = base["rank"].to_numpy().copy()
+        rank[misses] = 1
+        systems[f"s{number}"] = user_metrics(base.with_columns(rank=pl.Series(rank)), MAIN_CUTOFFS)
+    table = intervals(systems, ["popularity"], 100, 0).filter(metric="ndcg@10")
+    rows = {row["system"]: row for row in table.iter_rows(named=True)}
+    assert rows["s0"]["significant"]
+    assert rows["s1"]["p_value"] < 0.05 < rows["s1"]["p_holm"]
+    assert not rows["s1"]["significant"]
+    assert rows["s2"]["p_holm"] == 1
+
+
+def test_only_significant_differences_are_marked() -> None:
+    rows = [
+        ("a", "popularity", "ndcg@10", 0.1, True),
+        ("a", "b", "ndcg@10", -0.2, True),
+        ("b", "popularity", "ndcg@10", 0.3, False),
+        ("b", "popularity", "recall@10", 0.3, True),
+    ]
+    columns = ["system", "against", "metric", "difference", "significant"]
+    marks = with_marks({"a": {}, "b": {}}, pl.DataFrame(rows, schema=columns, orient="row"))
+    assert marks == {"a": {"vs popularity": "+", "vs b": "-"}, "b": {"vs popularity": "~"}}

@@ -13,6 +13,7 @@ from tests.small_tables import movie_popularity, ranked_lists, target_rank_table
 from tests.stages.results import (
     METRICS,
     PARAMS,
+    run_beyond_accuracy,
     run_evaluate,
     run_leaderboard,
     run_plot_tables,
@@ -24,6 +25,7 @@ def results(results: Path) -> Path:
     """The results, evaluated."""
     run_evaluate()
     run_leaderboard()
+    run_beyond_accuracy()
     return results
 
 
@@ -65,8 +67,10 @@ def test_the_long_tail_counts_the_top_ten_of_the_evaluated_users() -> None:
 
 def test_slices_are_in_the_order_of_their_bounds(tmp_path: Path) -> None:
     rows = {"slice": "activity", "value": ["201+", "0-10", "51-200", "11-50"], "users": 3}
-    write_csv(pl.DataFrame({**rows, "recall@10": 0.5, "ndcg@10": 0.25}), tmp_path / "a.csv")
+    figures = {"recall@10": 0.5, "recall@10_low": 0.4, "recall@10_high": 0.6, "ndcg@10": 0.25}
+    write_csv(pl.DataFrame({**rows, **figures}), tmp_path / "a.csv")
     table = plot_tables.read_slices(tmp_path, ["a"])
+    assert table.row(0, named=True)["low"] == 0.4
     assert table["value"].to_list() == ["0-10", "11-50", "51-200", "201+"]
 
 

@@ -14,7 +14,8 @@ def test_a_split_keeps_every_positive_once_and_in_order(pairs: list[tuple[int, i
     table = table.with_row_index("row").with_columns(movie_id=pl.col("row"))
     table = table.sort("user_id", "timestamp", "row")
     positives = table.select(pl.col(name).cast(kind) for name, kind in POSITIVES.items())
-    parts = leave_one_out(order(positives, "file", 0), 3, 2)
+    split = leave_one_out(order(positives, "file", 0), 3, 2)
+    parts = split.train, split.val, split.test_targets
     columns = ["user_id", "movie_id", "timestamp", "position"]
     union = pl.concat([part.select(columns) for part in parts]).sort("user_id", "position")
     assert union.select("user_id", "movie_id").equals(positives.select("user_id", "movie_id"))
@@ -23,3 +24,4 @@ def test_a_split_keeps_every_positive_once_and_in_order(pairs: list[tuple[int, i
         assert len(val.get(user, [])) == len(test.get(user, []))
         if user in test:
             assert max(positions) + 1 == val[user][0] == test[user][0] - 1
+    assert split.later.is_empty()

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from stages.common.stage import StageError
 from stages.ranker_data import add_labels, sample_negatives
 from tests.conftest import edit_params
 from tests.stages.examples import noisy_examples
-from tests.tiny_chain import TARGETS, feature_sources
+from tests.tiny_chain import HISTORIES, TARGETS, feature_sources
 
 
 def test_a_target_that_was_not_retrieved_is_not_added() -> None:
@@ -41,12 +42,32 @@ def test_examples_have_a_label_and_the_features_of_the_groups_by_snapshot(
     summary = ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inner_val.parquet", "val.parquet"]
     table = pl.read_parquet(tmp_path / "val.parquet")
-    assert table.columns == ["user_id", "movie_id", "score_history", "label", "popularity_rank"]
-    assert summary.endswith("rows by snapshot, 5 columns")
+    columns = ["user_id", "movie_id", "score_history", "label", "popularity_rank"]
+    assert table.columns == [*columns, "source_user_id"]
+    assert summary.endswith("rows by snapshot, 6 columns")
+    assert table["source_user_id"].equals(table["user_id"], null_equal=False)
     targets = pl.read_parquet(TARGETS / "val.parquet")
     hits = table.filter(pl.col("label") == 1)
     assert 0 < hits.height <= targets.height
     assert hits.join(targets, on=["user_id", "movie_id"], how="anti").is_empty()
+
+
+def test_the_examples_of_a_query_have_its_user_in_the_ratings(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    monkeypatch.chdir(run)
+    # As if every two queries were of one user.
+    path = HISTORIES / "val.parquet"
+    source = (pl.col("user_id") + 1) // 2
+    table = pl.read_parquet(path).with_columns(source_user_id=source)
+    table.write_parquet(path)
+    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["basic"]
+    ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
+    examples = pl.read_parquet(tmp_path / "val.parquet")
+    assert examples["user_id"].is_sorted()
+    assert examples["source_user_id"].to_list() == examples.select(source)["user_id"].to_list()
+    assert examples["source_user_id"].n_unique() < examples["user_id"].n_unique()
 
 
 def test_an_unknown_feature_group_is_one_line(

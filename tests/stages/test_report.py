@@ -10,6 +10,7 @@ from tests.browser import open_tab, outside
 from tests.stages.results import (
     PARAMS,
     SYSTEMS,
+    run_beyond_accuracy,
     run_evaluate,
     run_leaderboard,
     run_plot_tables,
@@ -27,6 +28,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         run_evaluate()
         run_leaderboard()
+        run_beyond_accuracy()
         run_plot_tables()
         return run_report()
 
@@ -97,7 +99,7 @@ def test_a_browser_shows_the_report_without_any_request(page: Path) -> None:
         assert tab.asked == [page.as_uri()]
         assert tab.problems == []
         assert tab.evaluate("window.hacked") is None
-        assert tab.evaluate("document.querySelectorAll('figure svg').length") == 9
+        assert tab.evaluate("document.querySelectorAll('figure svg').length") == 10
         rows = tab.evaluate("[...document.querySelectorAll('table')[0].rows].map(r => r.innerText)")
         assert [row.split("\t")[0] for row in rows] == ["system", *SYSTEMS]
         assert tab.evaluate("document.querySelector('table').checkVisibility()")

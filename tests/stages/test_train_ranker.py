@@ -1,3 +1,4 @@
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
@@ -24,6 +25,32 @@ def test_folds_keep_users_whole_and_use_all() -> None:
         assert len(train_rows) + len(validation_rows) == sizes.sum()
         all_validation_rows += validation_rows.tolist()
     assert sorted(all_validation_rows) == list(range(sizes.sum()))
+
+
+def test_the_queries_of_a_user_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 120 queries of 40 users, who have one query in each third of the rows.
+    table = noisy_examples().with_columns(source_user_id=pl.col("user_id") % 40)
+    calls: list[tuple] = []
+    cross_validate = lgb.cv
+
+    def spy(*arguments: object, folds: list[tuple], **options: object) -> dict:
+        calls.append(folds)
+        return cross_validate(*arguments, folds=folds, **options)
+
+    monkeypatch.setattr("stages.train_ranker.lgb.cv", spy)
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    boosters, _ = train(table, SMALL, options, seed=1)
+    assert importance(boosters)["feature"].to_list() == ["hint", "noise"]
+    (folds,) = calls
+    users = table["source_user_id"].to_numpy()
+    assert len(folds) == SMALL.nfold
+    for train_rows, validation_rows in folds:
+        assert not set(users[train_rows]) & set(users[validation_rows])
+        assert len(train_rows) + len(validation_rows) == table.height
+    assert sorted(np.concatenate([rows for _, rows in folds])) == list(range(table.height))
+    two_users = table.with_columns(source_user_id=pl.col("user_id") % 2)
+    with pytest.raises(StageError, match=r"^lightgbm.nfold: 3 folds of 2 users; set it lower$"):
+        train(two_users, SMALL, options, seed=1)
 
 
 def test_with_many_users_fewer_trees_learn_faster() -> None:

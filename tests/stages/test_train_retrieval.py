@@ -1,15 +1,22 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from stages import train_retrieval
+from stages.common.files import read_arrays
 from stages.common.params import YAML
 from stages.common.stage import StageError
-from stages.data.snapshots import SNAPSHOTS, known_positives
+from stages.data.snapshots import SNAPSHOTS, known_positives, read_positives
 from stages.evaluation.accuracy import MAIN_METRICS
-from stages.models.towers import movie_embeddings, user_embeddings
-from tests.conftest import ROOT
+from stages.models.towers import movie_embeddings
+from stages.models.user_vectors import user_embeddings, with_fold_in
+from tests.conftest import ROOT, edit_params
 from tests.retrieval.small_models import RETRIEVERS, train_small
 from tests.retrieval.tables import tables  # noqa: F401 (a fixture)
+from tests.small_tables import seen_pairs, user_histories, user_movie_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -58,41 +65,107 @@ def test_later_snapshots_know_more_and_start_from_the_weights_of_the_previous_on
     assert np.allclose(models["test"]["movie"][rows], models["inner_val"]["movie"], atol=1e-3)
 
 
-def test_the_validator_ranks_targets_among_unseen_movies(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from stages import train_retrieval
-
-    monkeypatch.setattr(train_retrieval, "SCORE_BATCH_TARGETS", 2)
-    types = {"user_id": pl.Int32, "movie_id": pl.Int32}
-    positives = pl.DataFrame([(1, 10), (1, 20), (2, 30), (2, 40)], schema=types, orient="row")
-    histories = pl.DataFrame({"user_id": [1, 2]}, schema={"user_id": pl.Int32})
-    # Movie 99 has no positive, so no list can have it.
-    rows = [(2, 10), (1, 40), (2, 99), (1, 30)]
-    validator = train_retrieval.Validator(
-        positives, histories, pl.DataFrame(rows, schema=types, orient="row")
-    )
-    arrays = {
+@pytest.fixture
+def two_users() -> dict[str, np.ndarray]:
+    """A model of users 1 and 2 and four movies."""
+    return {
         "user_ids": np.array([1, 2]),
         "user": np.array([[1, 0], [0, 1]], np.float32),
         "movie_ids": np.array([10, 20, 30, 40]),
         "movie": np.array([[9, 1], [8, 5], [3, 7], [3, 6]], np.float32),
         "bias": np.zeros(4, np.float32),
     }
+
+
+def ranks_by_target(
+    validator: train_retrieval.Validator, arrays: dict[str, np.ndarray]
+) -> dict[tuple[int, int], int]:
+    """The rank of each user's target movie."""
     _, movies = movie_embeddings(arrays)
-    _, users = user_embeddings(arrays, histories)
-    ranks = {
-        (user, movie): int(rank)
-        for (user, movie), rank in zip(
-            validator.targets.rows(), validator.ranks(slice(None), users, movies), strict=True
-        )
-    }
+    _, users = user_embeddings(arrays, validator.histories)
+    ranks = validator.ranks(slice(None), users, movies)
+    pairs = validator.targets.select("user_id", "movie_id").rows()
+    return {pair: int(rank) for pair, rank in zip(pairs, ranks, strict=True)}
+
+
+def test_the_validator_ranks_targets_among_unseen_movies(
+    two_users: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_retrieval, "SCORE_BATCH_TARGETS", 2)
+    pairs = [(1, 10), (1, 20), (2, 30), (2, 40)]
+    # Movie 99 has no positive, so no list can have it.
+    targets = user_movie_pairs([(2, 10), (1, 40), (2, 99), (1, 30)])
+    validator = train_retrieval.Validator(
+        user_movie_pairs(pairs),
+        user_histories({1: [10, 20], 2: [30, 40]}),
+        seen_pairs(pairs),
+        targets,
+    )
     # User 1 has not seen 30 and 40, with equal scores: both count as ranked behind the other.
     # User 2 has not seen 10 and 20, which scores higher.
+    ranks = ranks_by_target(validator, two_users)
     assert ranks == {(1, 30): 2, (1, 40): 2, (2, 10): 2, (2, 99): 0}
-    metrics = validator(arrays)
+    metrics = validator(two_users)
     assert list(metrics) == list(MAIN_METRICS)
     assert metrics["recall@10"] == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_target_that_is_seen_is_a_miss_and_a_rated_movie_is_passed_over(two_users: dict) -> None:
+    pairs = [(1, 10), (2, 20), (2, 30), (2, 40)]
+    # User 1 has rated movie 20 low before, user 2 the movies 10 and 30.
+    seen = seen_pairs([(1, 10), (2, 40)], others=[(1, 20), (2, 10), (2, 30)])
+    validator = train_retrieval.Validator(
+        user_movie_pairs(pairs),
+        user_histories({1: [10], 2: [40]}),
+        seen,
+        user_movie_pairs([(1, 20), (1, 30), (2, 10), (2, 20)]),
+    )
+    ranks = ranks_by_target(validator, two_users)
+    # Movie 20 scores more than all unseen movies of user 1, movie 10 less than those of user 2.
+    # User 2 scores the movies 1, 5, 7 and 6, and has not seen the second only.
+    assert ranks == {(1, 20): 0, (1, 30): 2, (2, 10): 0, (2, 20): 1}
+    assert validator(two_users)["recall@10"] == pytest.approx(0.5)
+
+
+def test_the_validator_folds_in_the_users_that_the_model_was_not_trained_on(
+    two_users: dict,
+) -> None:
+    pairs = [(1, 10), (1, 20), (2, 30), (2, 40)]
+    targets = user_movie_pairs([(3, 20), (8, 30)])
+    # Query 8 is one of user 2. User 3 is new, and likes what user 1 likes.
+    histories = user_histories({3: [10], 8: [40]})
+    histories = histories.with_columns(source_user_id=pl.Series([3, 2], dtype=pl.Int32))
+    seen = seen_pairs([(3, 10), (8, 40)])
+    validator = train_retrieval.Validator(user_movie_pairs(pairs), histories, seen, targets)
+    assert "fold_in" not in two_users
+    metrics = validator(two_users)
+    assert metrics["ndcg@10"] == pytest.approx(1)
+    folded = with_fold_in(two_users, user_movie_pairs(pairs))
+    assert ranks_by_target(validator, folded) == {(3, 20): 1, (8, 30): 1}
+
+
+@pytest.mark.parametrize("name", ["id", "history"])
+def test_the_stage_writes_models_that_have_a_vector_of_every_user(
+    name: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"dimension": 8, "batch_size": 64, "epochs": 1}
+    shutil.copy(tiny_run / "params.yaml", tmp_path)
+    edit_params(tmp_path, **{f"retrievers__{name}__{key}": v for key, v in changes.items()})
+    monkeypatch.chdir(tmp_path)
+    data, model = tiny_run / "data", tmp_path / "model"
+    folders = data / "histories", data / "seen", data / "targets" / "inner_val.parquet"
+    genres = data / "movies" / "genres.parquet"
+    train_retrieval.main(name, *folders, genres, model, tmp_path / "curve.csv")
+    for snapshot in SNAPSHOTS:
+        arrays = read_arrays(model / f"{snapshot}.npz")
+        assert ("fold_in" in arrays) == (name == "id")
+        positives = read_positives(data / "histories", snapshot)
+        if name == "id":
+            assert np.array_equal(arrays["fold_in"], with_fold_in(arrays, positives)["fold_in"])
+        movies = positives["movie_id"].unique().sort().head(3).to_list()
+        users, vectors = user_embeddings(arrays, user_histories({999: movies}))
+        assert users.tolist() == [999]
+        assert np.abs(vectors[:, :-1]).max() > 0
 
 
 def test_the_tower_of_a_block_is_a_module_that_the_retriever_imports(

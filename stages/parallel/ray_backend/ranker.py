@@ -17,6 +17,7 @@ import polars as pl
 
 from stages.common.stage import StageError
 from stages.data.hashing import split_by_user
+from stages.data.queries import rename_for_queries, rename_for_users
 from stages.parallel.ray_backend.cluster import connect, ray_params
 from stages.parallel.ray_backend.training import all_gather_function, train_on_workers
 
@@ -44,13 +45,13 @@ def train_on_ray(
         StageError: A worker would have fewer users than there are folds, or the training failed.
     """
     workers, num_users = ray_params().workers, examples["user_id"].n_unique()
-    shards = split_by_user(examples, workers)
+    shards = split_by_user(rename_for_users(examples), workers)
     fewest = min(shard["user_id"].n_unique() for shard in shards)
     if fewest < params.nfold:
         raise StageError(f"ray.workers: a worker of {workers} gets {fewest} users; set it lower")
     ray = connect()
     config = {
-        "shards": [ray.put(shard) for shard in shards],
+        "shards": [ray.put(rename_for_queries(shard)) for shard in shards],
         "train": train,
         "params": params,
         "options": options,

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import fit_generator, histories, low_ratings, movie_popularity, positives, time_split
+from stages import fit_generator, movie_popularity, positives
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.parallel import executor
 from tests.conftest import ROOT, edit_params
-from tests.tiny_chain import CANDIDATES, DATA, HISTORIES, MODELS, MOVIES, SPLIT, TARGETS
+from tests.tiny_chain import CANDIDATES, DATA, HISTORIES, MODELS, MOVIES, SEEN, run_split
 
 # `find_spec` does not import: Ray reads RAY_AUTH_MODE at its import, after
 # `stages.parallel.ray_backend.cluster` has set it.
@@ -73,12 +73,10 @@ def run_user_stages(folder: Path) -> None:
     with working_in(folder):
         ratings = DATA / "ratings.parquet"
         positives.main(ratings, DATA / "positives.parquet")
-        time_split.main(DATA / "positives.parquet", SPLIT, Path("split.json"))
-        histories.main(SPLIT / "train.parquet", SPLIT / "val.parquet", HISTORIES, TARGETS)
-        low_ratings.main(ratings, HISTORIES, DATA / "low_ratings")
+        run_split(ratings)
         movie_popularity.main(MOVIES / "catalogue.parquet", HISTORIES, MOVIES / "popularity")
         name = "popularity"
-        fit_generator.main(name, HISTORIES, MODELS / "generators" / name, CANDIDATES / name)
+        fit_generator.main(name, HISTORIES, SEEN, MODELS / "generators" / name, CANDIDATES / name)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

@@ -32,9 +32,9 @@ from tests.parallel.ray_backend.runs import (
 from tests.tiny_chain import (
     CANDIDATES,
     DATA,
-    HISTORIES,
     MODELS,
     RECOMMENDATIONS,
+    SEEN,
     TARGETS,
     feature_sources,
 )
@@ -114,7 +114,7 @@ def test_stages_that_map_batches_write_the_same_through_ray(
         with working_in(folder):
             set_backend(folder, backend)
             vectors = DATA / "embeddings" / name
-            candidates.main(DATA / "index" / name, vectors, HISTORIES, CANDIDATES / name)
+            candidates.main(DATA / "index" / name, vectors, SEEN, CANDIDATES / name)
             fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")
             ranker_data.main("hit", sources, TARGETS, DATA / "examples" / "hit")
             recommendations = RECOMMENDATIONS / "ranker_hit" / "test.parquet"

@@ -42,7 +42,10 @@ RANKER = RankerParams(
 
 
 def ranker_examples(users: int, rows_per_user: int = 20) -> pl.DataFrame:
-    """One target per user, which two features predict together, with noise."""
+    """One target per user, which two features predict together, with noise.
+
+    Every user has one query.
+    """
     rng = np.random.default_rng(5)
     label = np.zeros((users, rows_per_user), dtype=np.uint8)
     label[np.arange(users), rng.integers(0, rows_per_user, users)] = 1
@@ -50,6 +53,7 @@ def ranker_examples(users: int, rows_per_user: int = 20) -> pl.DataFrame:
     columns = {
         "snapshot": np.zeros(users * rows_per_user, dtype=np.uint8),
         "user_id": np.repeat(np.arange(users, dtype=np.int32), rows_per_user),
+        "source_user_id": np.repeat(np.arange(users, dtype=np.int32), rows_per_user),
         "movie_id": np.tile(np.arange(rows_per_user, dtype=np.int32), users),
         "sum": (label * 1.5 + part + rng.normal(size=label.shape)).ravel(),
         "part": part.ravel(),
@@ -104,3 +108,11 @@ def test_a_worker_needs_a_user_for_each_fold(two_workers: Path) -> None:
     options = lightgbm_params(PARAMS, RANKER, seed=1)
     with pytest.raises(StageError, match=r"^ray\.workers: a worker of 2 gets \d users; set it"):
         train_on_ray(train, ranker_examples(4), PARAMS, options, seed=1)
+
+
+def test_the_queries_of_a_user_go_to_one_worker(two_workers: Path) -> None:
+    # 40 queries of four users: a worker that gets whole users has fewer than there are folds.
+    examples = ranker_examples(40).with_columns(source_user_id=pl.col("user_id") % 4)
+    options = lightgbm_params(PARAMS, RANKER, seed=1)
+    with pytest.raises(StageError, match=r"^ray\.workers: a worker of 2 gets [012] users; set it"):
+        train_on_ray(train, examples, PARAMS, options, seed=1)

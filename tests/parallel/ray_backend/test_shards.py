@@ -21,6 +21,7 @@ METHODS = {
     "file": {"time_split__ties": "file"},
     "hash": {"time_split__ties": "hash"},
     "first": {"time_split__method": "global", "time_split__targets": "first"},
+    "last": {"time_split__method": "global", "time_split__targets": "last"},
     "all": {"time_split__method": "global", "time_split__targets": "all"},
 }
 
@@ -35,8 +36,17 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("method", "shards"),
-    # The last two have more shards than users, so that some shards have no row.
-    [("file", 2), ("hash", 7), ("first", 5), ("all", 3), ("file", 70), ("first", 70)],
+    # The last three have more shards than users, so that some shards have no row.
+    [
+        ("file", 2),
+        ("hash", 7),
+        ("first", 5),
+        ("last", 4),
+        ("all", 3),
+        ("file", 70),
+        ("first", 70),
+        ("all", 70),
+    ],
 )
 def test_shards_give_the_same_as_whole_tables(tmp_path: Path, method: str, shards: int) -> None:
     run_user_stages(write_inputs(tmp_path / "local", **METHODS[method]))

@@ -51,8 +51,9 @@ def test_the_training_stages_run_on_ray(tiny_run: Path, time_limit: None, tmp_pa
     for words in (
         "train_ranker basic --examples data/examples/basic --model data/models/again "
         "--importance-table basic.csv",
-        "train_retrieval id --histories data/histories --targets data/targets/inner_val.parquet "
-        "--genres data/movies/genres.parquet --model data/models/id --curve id.csv",
+        "train_retrieval id --histories data/histories --seen data/seen "
+        "--targets data/targets/inner_val.parquet --genres data/movies/genres.parquet "
+        "--model data/models/id --curve id.csv",
     ):
         command = [sys.executable, "-m", *f"stages.{words}".split()]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,147 @@
+"""Stage: novelty, diversity, calibration and other qualities of every system's test lists."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.common.files import write_csv, write_json
+from stages.common.params import load_params, read_seed, read_value
+from stages.common.stage import StageError, atomic_write, run_stage
+from stages.common.systems import LeaderboardParams, system_list_paths, system_names
+from stages.common.tables import (
+    POPULARITY,
+    RANKS,
+    RATINGS,
+    RECOMMENDATIONS,
+    read_table,
+)
+from stages.data.snapshots import TEST_SNAPSHOT, read_histories, read_positives, read_seen
+from stages.evaluation.board import as_markdown
+from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.list_quality import ListContext, build_list_context, gini, list_quality
+from stages.evaluation.metrics import LIST_LENGTH, mean_by_user
+
+BASELINE = "popularity"
+GINI = f"gini@{LIST_LENGTH}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files and folders that the lists are compared with."""
+
+    candidates: Path
+    recommendations: Path
+    ranks: Path
+    ratings: Path
+    histories: Path
+    seen: Path
+    movies: Path
+    embeddings: Path  # of one retriever, for the movies' vectors
+
+
+def later_low_ratings(
+    ratings: pl.DataFrame, queries: pl.DataFrame, min_rating: float
+) -> pl.DataFrame:
+    """Return user_id and movie_id of the low ratings that are not known before each query.
+
+    A rating of the second of the history's newest positive is not known, as in the stage `seen`.
+
+    Args:
+        ratings: RATINGS.
+        queries: HISTORIES.
+        min_rating: The lowest rating of a positive.
+    """
+    newest = queries.select(
+        "source_user_id", query_id="user_id", since=pl.col("timestamps").list.last()
+    )
+    low = ratings.filter(pl.col("rating") < min_rating)
+    low = low.join(newest, left_on="user_id", right_on="source_user_id")
+    low = low.filter(pl.col("timestamp") >= pl.col("since"))
+    return low.select("movie_id", user_id="query_id")
+
+
+def read_context(
+    sources: Sources, targets: pl.DataFrame, popular_lists: pl.DataFrame
+) -> ListContext:
+    """Read what the lists are compared with.
+
+    Args:
+        sources: The files and folders.
+        targets: RANKS of any system.
+        popular_lists: The top of the popularity baseline's lists.
+    """
+    movies, snapshot = sources.movies, f"{TEST_SNAPSHOT}.parquet"
+    return build_list_context(
+        users=targets["user_id"].unique().sort().to_numpy(),
+        popularity=read_table(movies / "popularity" / snapshot, POPULARITY),
+        genres=read_table(movies / "genres.parquet"),
+        vectors=read_table(sources.embeddings / TEST_SNAPSHOT / "movies.parquet"),
+        num_users=read_positives(sources.histories, TEST_SNAPSHOT)["user_id"].n_unique(),
+        positives=read_seen(sources.seen, TEST_SNAPSHOT).filter("positive"),
+        popular_lists=popular_lists,
+        targets=targets,
+        disliked=later_low_ratings(
+            read_table(sources.ratings, RATINGS),
+            read_histories(sources.histories, TEST_SNAPSHOT),
+            read_value("positives.min_rating", float),
+        ),
+    )
+
+
+def summarize(per_user: dict[str, pl.DataFrame], resamples: int, seed: int) -> pl.DataFrame:
+    """Average the qualities over users.
+
+    Args:
+        per_user: `list_quality` of every system, for the same users.
+        resamples: The number of bootstrap samples.
+        seed: The seed of the samples.
+
+    Returns:
+        system, metric, value, low, high (its 95% interval).
+    """
+    metrics = [name for name in next(iter(per_user.values())).columns if name != "user_id"]
+    names = [(system, f"{metric}@{LIST_LENGTH}") for system in per_user for metric in metrics]
+    values = np.hstack([table.select(metrics).to_numpy() for table in per_user.values()])
+    low, high = paired_intervals(values, resamples, np.random.default_rng(seed))
+    has_value = ~np.isnan(values)
+    means = np.where(has_value, values, 0).sum(axis=0) / np.maximum(has_value.sum(axis=0), 1)
+    labels = pl.DataFrame(names, schema=["system", "metric"], orient="row")
+    return labels.with_columns(value=means, low=low, high=high)
+
+
+def main(sources: Sources, board: Path, text: Path, interval_table: Path) -> str:
+    """Write the means of every system as JSON and Markdown, and their intervals as CSV."""
+    params, systems = load_params(LeaderboardParams, "leaderboard"), system_names()
+    if BASELINE not in systems:
+        raise StageError(f"leaderboard.exclude: {BASELINE!r} is the baseline; do not exclude it")
+    paths = system_list_paths(systems, sources.candidates, sources.recommendations)
+
+    def read_top(system: str) -> pl.DataFrame:
+        lists = read_table(paths[system], RECOMMENDATIONS)
+        return lists.filter(pl.col("rank") <= LIST_LENGTH)
+
+    targets = read_table(sources.ranks / f"{BASELINE}.parquet", RANKS)
+    context = read_context(sources, targets, read_top(BASELINE))
+    candidates = context.movie_ids[context.counts > 0]
+    per_user, ginis = {}, {}
+    for system in systems:
+        top = read_top(system).filter(pl.col("user_id").is_in(context.users))
+        per_user[system] = mean_by_user(list_quality(top, context, LIST_LENGTH), targets)
+        ginis[system] = gini(top, candidates, LIST_LENGTH)
+    table = summarize(per_user, params.resamples, read_seed())
+    rows: dict[str, dict[str, float]] = {system: {} for system in systems}
+    for system, metric, value in table.select("system", "metric", "value").iter_rows():
+        rows[system][metric] = value
+    for system, value in ginis.items():
+        rows[system][GINI] = value
+    write_json(rows, board)
+    write_csv(table, interval_table)
+    with atomic_write(text) as temporary:
+        temporary.write_text(as_markdown(rows, list(rows[BASELINE])), encoding="utf-8")
+    return f"{len(systems)} systems, {len(context.users):,} queries"
+
+
+if __name__ == "__main__":
+    run_stage(main)

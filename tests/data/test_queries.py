@@ -1,0 +1,27 @@
+import polars as pl
+
+from stages.data.queries import number_queries, rename_for_queries, rename_for_users
+
+
+def targets(rows: list[tuple[int, int]]) -> pl.DataFrame:
+    schema = {"user_id": pl.Int32, "history_length": pl.UInt32}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def test_the_first_query_has_the_id_of_its_user_and_others_have_new_ones() -> None:
+    table = number_queries(targets([(4, 2), (4, 5), (4, 6), (7, 3)]), 10)
+    assert table["user_id"].to_list() == [4, 10, 11, 7]
+    assert table["source_user_id"].to_list() == [4, 4, 4, 7]
+
+
+def test_targets_with_one_history_are_one_query() -> None:
+    table = number_queries(targets([(4, 2), (4, 2), (4, 5), (4, 5), (7, 2), (7, 2)]), 10)
+    assert table["user_id"].to_list() == [4, 4, 10, 10, 7, 7]
+
+
+def test_queries_can_be_named_by_their_users_and_back() -> None:
+    table = number_queries(targets([(4, 2), (4, 5)]), 10)
+    by_user = rename_for_users(table)
+    assert by_user["user_id"].to_list() == [4, 4]
+    assert by_user["query_id"].to_list() == [4, 10]
+    assert rename_for_queries(by_user).select(table.columns).equals(table)

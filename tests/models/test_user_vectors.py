@@ -1,0 +1,136 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.models.towers import encode, history_matrices, without_genres
+from stages.models.user_vectors import fold_in, user_embeddings, with_fold_in
+from tests.small_tables import user_histories, user_movie_pairs
+from tests.tiny_chain import LENGTH
+
+DIMENSION, MOVIES = 4, np.arange(10, 30)
+USERS = np.arange(2, 82, 2)
+Likes = dict[int, list[int]]
+
+
+@pytest.fixture
+def likes() -> Likes:
+    """The positives of `USERS`, whom the model is trained on."""
+    rng = np.random.default_rng(0)
+    return {int(user): rng.choice(MOVIES, 3 + n % 4, replace=False) for n, user in enumerate(USERS)}
+
+
+@pytest.fixture
+def two_tower(likes: Likes) -> dict[str, np.ndarray]:
+    """A model whose users are twice the mean of their movies, with its map for new users."""
+    rng = np.random.default_rng(1)
+    movies = rng.normal(size=(len(MOVIES), DIMENSION)).astype(np.float32)
+    users = np.array([2 * movies[row - MOVIES[0]].mean(axis=0) for row in likes.values()])
+    model = {"user_ids": USERS, "user": users, "movie_ids": MOVIES, "movie": movies}
+    return with_fold_in(model, positives_of(likes))
+
+
+def positives_of(likes: Likes) -> pl.DataFrame:
+    return user_movie_pairs([(user, int(m)) for user, movies in likes.items() for m in movies])
+
+
+def test_a_sequence_tower_has_a_vector_of_every_user(
+    arrays: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.models.user_vectors.ENCODE_BATCH_USERS", 2)
+    histories = user_histories({4: [3, 1], 6: [2], 9: list(range(1, 13))})
+    users, vectors = user_embeddings(arrays, histories)
+    assert users.tolist() == [4, 6, 9]
+    ids, gaps = history_matrices(histories, arrays["movie_ids"], LENGTH)
+    heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
+    states = encode(arrays, ids, gaps, heads, blocks)[:, -1]
+    assert np.allclose(vectors[:, :-1], states, atol=1e-5)
+    assert (vectors[:, -1] == 1).all()
+
+
+def test_a_tower_of_user_ids_needs_no_map_for_the_users_that_it_was_trained_on() -> None:
+    arrays = {"user_ids": np.array([2, 5]), "user": np.array([[1, 2], [3, 4]], np.float32)}
+    users, vectors = user_embeddings(arrays, user_histories({2: [1], 5: [1]}))
+    assert users.tolist() == [2, 5]
+    assert vectors.tolist() == [[1, 2, 1], [3, 4, 1]]
+    users, vectors = user_embeddings(arrays, user_histories({5: [1]}))
+    assert (users.tolist(), vectors.tolist()) == ([5], [[3, 4, 1]])
+
+
+def test_a_trained_user_has_the_trained_vector_and_a_new_user_is_folded_in() -> None:
+    arrays = {
+        "user_ids": np.array([2, 5]),
+        "user": np.array([[1, 2], [3, 4]], np.float32),
+        "movie_ids": np.array([10, 20, 30]),
+        "movie": np.array([[1, 0], [0, 4], [3, 2]], np.float32),
+        "fold_in": np.array([[2, 1], [0, 5]], np.float32),
+    }
+    # Movie 99 has no vector, so it does not count in a mean.
+    histories = user_histories({1: [10, 99, 20], 5: [10], 7: [30]})
+    users, vectors = user_embeddings(arrays, histories)
+    assert users.tolist() == [1, 5, 7]
+    # Means: [0.5, 2] of user 1, [3, 2] of user 7. Times the map: 2x and x + 5y.
+    assert vectors.tolist() == [[1, 10.5, 1], [3, 4, 1], [6, 13, 1]]
+    assert vectors.dtype == np.float32
+    assert arrays["user"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_the_user_of_a_query_is_its_source_user(two_tower: dict) -> None:
+    # Query 100 is one of the trained user 4; query 6 is one of the new user 3.
+    histories = user_histories({6: [10, 11], 100: [12]})
+    histories = histories.with_columns(source_user_id=pl.Series([3, 4], dtype=pl.Int32))
+    users, vectors = user_embeddings(two_tower, histories)
+    assert users.tolist() == [6, 100]
+    assert np.array_equal(vectors[0, :-1], fold_in(two_tower, histories[:1])[0])
+    assert not np.allclose(vectors[0, :-1], two_tower["user"][2], atol=0.1)
+    assert np.array_equal(vectors[1, :-1], two_tower["user"][1])
+
+
+def test_the_map_recovers_users_that_are_twice_the_mean_of_their_movies(two_tower: dict) -> None:
+    assert two_tower["fold_in"].dtype == np.float32
+    assert np.allclose(two_tower["fold_in"], 2 * np.eye(DIMENSION), atol=0.01)
+    new = {1: [10, 15, 29], 3: [12], 201: [11, 13, 17, 19, 23]}
+    _, vectors = user_embeddings(two_tower, user_histories(new))
+    means = [two_tower["movie"][np.array(m) - MOVIES[0]].mean(axis=0) for m in new.values()]
+    assert np.allclose(vectors[:, :-1], 2 * np.array(means), atol=0.01)
+    assert np.abs(means).max(axis=1).min() > 0.3
+
+
+def test_a_user_whose_movies_have_no_vector_gets_zeros(two_tower: dict) -> None:
+    _, vectors = user_embeddings(two_tower, user_histories({1: [98, 99], 3: [10]}))
+    assert vectors[0].tolist() == [0] * DIMENSION + [1]
+    assert np.abs(vectors[1, :-1]).max() > 0.1
+
+
+def test_a_map_is_fitted_to_the_positives_of_the_training_alone(
+    two_tower: dict, likes: Likes
+) -> None:
+    others = user_movie_pairs([(1, 10), (3, 11), (2, 99)])  # new users, and a movie without vector
+    again = with_fold_in(two_tower, pl.concat([others, positives_of(likes)]))
+    assert np.array_equal(again["fold_in"], two_tower["fold_in"])
+
+
+def test_genres_are_a_part_of_the_vectors_that_are_folded_in(two_tower: dict, likes: Likes) -> None:
+    rng = np.random.default_rng(3)
+    genres = {
+        "movie_genres": rng.random((len(MOVIES), 2), dtype=np.float32),
+        "genre": rng.normal(size=(2, DIMENSION)).astype(np.float32),
+    }
+    with_genres = with_fold_in(two_tower | genres, positives_of(likes))
+    # Serving has the genres added to the movies' vectors.
+    plain = without_genres(with_genres)
+    expected = with_fold_in(plain, positives_of(likes))["fold_in"]
+    assert np.allclose(with_genres["fold_in"], expected, atol=1e-5)
+    assert not np.allclose(with_genres["fold_in"], two_tower["fold_in"], atol=0.1)
+    histories = user_histories({1: [10, 15, 29]})
+    assert np.allclose(fold_in(with_genres, histories), fold_in(plain, histories), atol=1e-5)
+
+
+def test_a_sequence_tower_needs_no_map(arrays: dict) -> None:
+    assert with_fold_in(arrays, user_movie_pairs([(1, 1)])) is arrays
+
+
+def test_a_model_whose_vectors_are_zero_folds_users_to_zero() -> None:
+    zeros = {"movie": np.zeros((2, 3), np.float32), "user": np.zeros((1, 3), np.float32)}
+    model = zeros | {"movie_ids": np.array([5, 6]), "user_ids": np.array([1])}
+    model = with_fold_in(model, user_movie_pairs([(1, 5)]))
+    assert fold_in(model, user_histories({9: [5]})).tolist() == [[0, 0, 0]]
