@@ -6,7 +6,9 @@
 
 Reads a finished run in the working directory; test targets are never opened. Rankers are
 cross-validated over users: all validation candidates of a user are ranked by a booster that was
-trained on other users. A target that was not retrieved is a miss.
+trained on other users. A target that was not retrieved is a miss. Each row of `rankers` says by how
+much ndcg@10 changes, with the 95% interval of a paired bootstrap over users; the folds and boosters
+of several seeds are averaged before.
 """
 
 import argparse
@@ -20,21 +22,22 @@ import polars as pl
 from benchmarks.tables import figures_row, header
 from stages.common.params import load_params, read_value
 from stages.common.systems import FUSION, merged_generators
-from stages.common.tables import LOW_RATINGS, RECOMMENDATIONS, TARGETS, read_table
-from stages.data.snapshots import RANKER_SNAPSHOTS, read_histories, read_positives
+from stages.common.tables import RECOMMENDATIONS, TARGETS, read_table
+from stages.data.snapshots import RANKER_SNAPSHOTS, read_histories, read_positives, read_seen
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
+from stages.evaluation.bootstrap import paired_intervals
 from stages.evaluation.metrics import target_ranks, user_metrics
 from stages.ranker_data import add_labels, sample_negatives
 from stages.ranking.features import GENERATOR_GROUPS, build_features, generator_features
 from stages.ranking.inputs import FeatureSources, RankerParams, read_context
 from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
 
-TREES = 150
+TREES, RESAMPLES = 150, 2000
 RANKER = "history"
 SNAPSHOT = "val"
 PAIR = ["user_id", "movie_id"]
 DATA = Path("data")
-HISTORIES, TARGETS_FOLDER = DATA / "histories", DATA / "targets"
+HISTORIES, SEEN, TARGETS_FOLDER = DATA / "histories", DATA / "seen", DATA / "targets"
 DESIGNS = {
     "SASRec block": {"gated_residuals": False, "use_time_gaps": False, "use_genres": False},
     "+ gated residuals": {"use_time_gaps": False, "use_genres": False},
@@ -44,7 +47,6 @@ DESIGNS = {
     "default, no movie masked": {"item_mask_prob": 0.0},
     "default, one block": {"num_blocks": 1},
 }
-DESIGN_SEEDS = (1, 2)
 
 
 def validation_targets() -> pl.DataFrame:
@@ -54,29 +56,25 @@ def validation_targets() -> pl.DataFrame:
     return targets.join(histories, on="user_id", how="semi").sort("user_id")
 
 
-def mean_main_metrics(lists: pl.DataFrame, targets: pl.DataFrame) -> list[float]:
-    """Return the means of `MAIN_METRICS` of RECOMMENDATIONS."""
-    ranks = targets.select("user_id", rank=target_ranks(lists, targets))
-    return list(user_metrics(ranks, MAIN_CUTOFFS).select(MAIN_METRICS).mean().row(0))
+def main_metrics(lists: pl.DataFrame, targets: pl.DataFrame) -> np.ndarray:
+    """Return the [users, metrics] `MAIN_METRICS` of RECOMMENDATIONS."""
+    ranks = targets.select("user_id", "source_user_id", rank=target_ranks(lists, targets))
+    return user_metrics(ranks, MAIN_CUTOFFS).select(MAIN_METRICS).to_numpy()
 
 
-def generator_rows() -> Iterator[str]:
-    """Measure every generator, without known low ratings, and the merged candidates without it."""
+def generator_rows(_: int) -> Iterator[str]:
+    """Measure every generator, and the merged candidates without it."""
     targets = validation_targets()
     names = merged_generators()
     merged = pl.read_parquet(DATA / "merged" / f"{SNAPSHOT}.parquet")
     target_rows = targets.join(merged, on=PAIR, how="left")
-    low_ratings = read_table(DATA / "low_ratings" / f"{SNAPSHOT}.parquet", LOW_RATINGS)
-    columns = ["ndcg@10 without low ratings", "candidate recall of the others"]
-    yield header("generator", [*MAIN_METRICS, *columns])
+    yield header("generator", [*MAIN_METRICS, "candidate recall of the others"])
     for name in [*names, FUSION]:
         folder = DATA / ("recommendations" if name == FUSION else "candidates") / name
         lists = read_table(folder / f"{SNAPSHOT}.parquet", RECOMMENDATIONS)
-        filtered_lists = lists.join(low_ratings, on=PAIR, how="anti")
-        ndcg, *_ = mean_main_metrics(filtered_lists, targets)
         is_listed = [pl.col(f"rank_{n}").is_not_null() for n in names if n != name]
         recall = target_rows.select(pl.any_horizontal(is_listed).mean()).item()
-        yield figures_row(name, [*mean_main_metrics(lists, targets), ndcg, recall])
+        yield figures_row(name, [*main_metrics(lists, targets).mean(axis=0), recall])
 
 
 def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[str, set[str]]]:
@@ -85,7 +83,6 @@ def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[s
         candidates=DATA / ranker.candidates,
         movies=DATA / "movies",
         histories=HISTORIES,
-        low_ratings=DATA / "low_ratings",
         embeddings=DATA / "embeddings" / ranker.retriever,
         generators=DATA / "models" / "generators",
     )
@@ -108,18 +105,18 @@ def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[s
 
 
 def cross_validate(
-    tables: dict[str, pl.DataFrame], ranker: RankerParams, features: list[str]
-) -> list[float]:
-    """Return `MAIN_METRICS` of all validation candidates, scored by boosters of other users."""
+    tables: dict[str, pl.DataFrame], ranker: RankerParams, features: list[str], seed: int
+) -> np.ndarray:
+    """Return [users, metrics] of all validation candidates, scored by boosters of other users."""
     params = load_params(Params, "lightgbm")
-    options = lightgbm_params(params, ranker.model_copy(update={"metric": "ndcg"}), seed=1)
+    options = lightgbm_params(params, ranker.model_copy(update={"metric": "ndcg"}), seed)
     users = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
-    folds = user_folds(users, np.ones(len(users), dtype=int), params.nfold, seed=1)
+    folds = user_folds(users, np.ones(len(users), dtype=int), params.nfold, seed)
     lists = []
     for _, validation_index in folds:
         is_validation = pl.col("user_id").is_in(users[validation_index])
         examples = [
-            sample_negatives(t.filter(~is_validation), ranker.negatives_per_user, seed=1)
+            sample_negatives(t.filter(~is_validation), ranker.negatives_per_user, seed)
             for t in tables.values()
         ]
         sizes = [t.group_by("user_id", maintain_order=True).len()["len"] for t in examples]
@@ -134,33 +131,52 @@ def cross_validate(
         candidates = tables[SNAPSHOT].filter(is_validation)
         scores = booster.predict(candidates.select(features).to_numpy(order="c"))
         lists.append(candidates.select(*PAIR, score=pl.Series(scores)))
-    return mean_main_metrics(pl.concat(lists), validation_targets())
+    return main_metrics(pl.concat(lists), validation_targets())
 
 
-def ranker_rows() -> Iterator[str]:
+def ranker_rows(seeds: int) -> Iterator[str]:
     """Measure the ranker with other objectives, and without a snapshot, generator or group."""
     ranker = load_params(RankerParams, f"rankers.{RANKER}")
     tables, features_by_group = full_examples(ranker)
     features = [n for n in tables[SNAPSHOT].columns if n not in KEYS]
 
-    def row(name: str, features_to_drop: set[str]) -> str:
-        rest = [n for n in features if n not in features_to_drop]
-        return figures_row(name, cross_validate(tables, ranker, rest))
+    def measure(
+        drop: set[str] = frozenset(),
+        snapshots: tuple[str, ...] = RANKER_SNAPSHOTS,
+        **changes: object,
+    ) -> np.ndarray:
+        """Return [users, metrics], the mean over the seeds."""
+        variant = ranker.model_copy(update=changes)
+        rest = [name for name in features if name not in drop]
+        examples = {name: tables[name] for name in snapshots}
+        runs = [cross_validate(examples, variant, rest, seed) for seed in range(1, seeds + 1)]
+        return np.mean(runs, axis=0)
 
-    yield header(f"ranker ({TREES} trees)", MAIN_METRICS)
-    for objective in dict.fromkeys([ranker.objective, "lambdarank", "binary", "rank_xendcg"]):
-        variant = ranker.model_copy(update={"objective": objective})
-        yield figures_row(objective, cross_validate(tables, variant, features))
-    val_only = {SNAPSHOT: tables[SNAPSHOT]}
-    yield figures_row("without the inner_val targets", cross_validate(val_only, ranker, features))
+    full = measure()
+
+    def row(name: str, values: np.ndarray) -> str:
+        difference = (values - full)[:, :1]
+        low, high = paired_intervals(difference, RESAMPLES, np.random.default_rng(0))
+        figures = [*values.mean(axis=0), difference.mean(), low[0], high[0]]
+        return figures_row(name, figures)
+
+    yield header(
+        f"ranker ({TREES} trees, {seeds} seeds)",
+        [*MAIN_METRICS, "ndcg@10 changes by", "low", "high"],
+    )
+    yield row(f"all {len(features)} features, {ranker.objective}", full)
+    for group, columns in features_by_group.items():
+        yield row(f"without group `{group}` ({len(columns)})", measure(columns))
     for name in merged_generators():
-        generator_columns = {f"{kind}_{name}" for kind in GENERATOR_GROUPS}
-        yield row(f"without the scores and ranks of `{name}`", generator_columns)
-    for group, group_columns in features_by_group.items():
-        yield row(f"without group `{group}`", group_columns)
+        columns = {f"{kind}_{name}" for kind in GENERATOR_GROUPS}
+        yield row(f"without the scores and ranks of `{name}`", measure(columns))
+    for objective in ("lambdarank", "binary", "rank_xendcg"):
+        if objective != ranker.objective:
+            yield row(objective, measure(objective=objective))
+    yield row("without the inner_val targets", measure(snapshots=(SNAPSHOT,)))
 
 
-def design_rows() -> Iterator[str]:
+def design_rows(seeds: int) -> Iterator[str]:
     """Measure the history retriever without some of its parts, trained for two snapshots."""
     from stages import train_retrieval
     from stages.retrieval import history
@@ -172,17 +188,17 @@ def design_rows() -> Iterator[str]:
     tables = {
         "positives": positives,
         "histories": read_histories(HISTORIES, inner_val),
+        "seen": read_seen(SEEN, inner_val),
         "targets": read_table(TARGETS_FOLDER / f"{inner_val}.parquet", TARGETS),
         "genres": read_table(DATA / "movies" / "genres.parquet"),
     }
     histories = read_histories(HISTORIES, val)
-    validate = train_retrieval.Validator(positives, histories, validation_targets())
-    yield header(
-        f"history retriever, mean of {len(DESIGN_SEEDS)} seeds", [*MAIN_METRICS, "best epoch"]
-    )
+    seen = read_seen(SEEN, val)
+    validate = train_retrieval.Validator(positives, histories, seen, validation_targets())
+    yield header(f"history retriever, mean of {seeds} seeds", [*MAIN_METRICS, "best epoch"])
     for name, changes in DESIGNS.items():
         design, rows = params.model_copy(update=changes), []
-        for seed in DESIGN_SEEDS:
+        for seed in range(1, seeds + 1):
             first_fit, arrays = train_retrieval.train(
                 history, design, tables, max_length, seed, snapshots=RANKER_SNAPSHOTS
             )
@@ -191,7 +207,7 @@ def design_rows() -> Iterator[str]:
         yield figures_row(name, list(np.mean(rows, axis=0)))
 
 
-TABLES: dict[str, Callable[[], Iterator[str]]] = {
+TABLES: dict[str, Callable[[int], Iterator[str]]] = {
     "generators": generator_rows,
     "rankers": ranker_rows,
     "designs": design_rows,
@@ -202,7 +218,9 @@ def main() -> None:
     """Parse the command line and print one table."""
     parser = argparse.ArgumentParser(description="Ablations on validation targets.")
     parser.add_argument("table", choices=TABLES)
-    for row in TABLES[parser.parse_args().table]():
+    parser.add_argument("--seeds", type=int, default=2, help="runs that are averaged (2)")
+    options = parser.parse_args()
+    for row in TABLES[options.table](options.seeds):
         print(row, flush=True)
 
 

@@ -27,7 +27,7 @@ DATA = (
     "positives",
     "time_split",
     "histories",
-    "low_ratings",
+    "seen",
     "movie_popularity",
     "fit_generator@popularity",
 )

@@ -1,0 +1,83 @@
+"""What a snapshot knows, the lists of unseen movies, and their measurement."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from stages.common.params import load_params
+from stages.common.tables import POPULARITY, TARGETS, TEST, read_table
+from stages.data.pairs import sorted_pair_keys
+from stages.data.snapshots import TEST_SNAPSHOT, read_positives, read_seen
+from stages.evaluate import Params, build_ranks
+from stages.evaluation.accuracy import user_accuracy
+from stages.evaluation.metrics import list_metrics, mean_metrics, target_ranks
+from stages.models.top_k import interaction_matrix, take_unseen, top_columns
+
+COUNT = 300
+VALIDATION = "val"
+PEER_SNAPSHOTS = (VALIDATION, TEST_SNAPSHOT)
+METRIC, CUTOFF = "ndcg@10", 10
+
+
+class Snapshot:
+    """The positives that a snapshot knows, and the movies that its users have rated.
+
+    `positives` are the rows of KNOWN_POSITIVES, `users` and `movies` their ascending ids, `seen`
+    the sorted keys of all ratings, and `popularity` is POPULARITY.
+    """
+
+    def __init__(self, data: Path, name: str) -> None:
+        self.name = name
+        self.positives = read_positives(data / "histories", name)
+        seen = read_seen(data / "seen", name)
+        self.seen = sorted_pair_keys(seen)
+        self.max_seen = seen.group_by("user_id").len()["len"].max()
+        self.popularity = read_table(data / "movies" / "popularity" / f"{name}.parquet", POPULARITY)
+        self.users = self.positives["user_id"].unique().sort().to_numpy()
+        self.movies = self.positives["movie_id"].unique().sort().to_numpy()
+
+    @cached_property
+    def matrix(self) -> sp.csr_matrix:
+        """[users, movies] float32 ones at the positives, in the class that the libraries take."""
+        return sp.csr_matrix(interaction_matrix(self.positives, self.users, self.movies))
+
+    @property
+    def search_count(self) -> int:
+        """The number of movies from which `COUNT` unseen ones can be taken for every user."""
+        return min(len(self.movies), COUNT + self.max_seen)
+
+    def best_unseen(self, scores: np.ndarray) -> pl.DataFrame:
+        """Return RECOMMENDATIONS of the best unseen movies by [users, movies] scores."""
+        columns, best = top_columns(scores, self.search_count)
+        return take_unseen(self.users, self.movies[columns], best, self.seen, COUNT)
+
+    def history_lengths(self) -> pl.DataFrame:
+        """Return user_id and history_length, the number of the user's positives."""
+        return self.positives.group_by("user_id").agg(history_length=pl.len())
+
+
+class Targets:
+    """The validation and the test targets of a run, and metrics of lists for each."""
+
+    def __init__(self, data: Path) -> None:
+        self.val = read_table(data / "targets" / f"{VALIDATION}.parquet", TARGETS).sort("user_id")
+        self.test = read_table(data / "split" / "test.parquet", TEST)
+        self.popularity = read_table(data / "movies" / "popularity" / "test.parquet", POPULARITY)
+        self.cutoffs = load_params(Params, "evaluate").cutoffs
+
+    def validation_metric(self, lists: pl.DataFrame) -> float:
+        """Return the mean ndcg@10 of RECOMMENDATIONS on the validation targets."""
+        ranks = self.val.select("user_id", rank=target_ranks(lists, self.val))
+        return user_accuracy(ranks, [CUTOFF])[METRIC].mean()
+
+    def test_ranks(self, lists: pl.DataFrame) -> pl.DataFrame:
+        """Return RANKS of the test targets, as `stages.evaluate` does."""
+        return build_ranks(lists, self.test, self.popularity)
+
+    def test_metrics(self, lists: pl.DataFrame) -> dict[str, float]:
+        """Return the means on the test targets, as `stages.evaluate` does."""
+        means = mean_metrics(self.test_ranks(lists), self.cutoffs)
+        return means | list_metrics(lists, self.test["user_id"], self.popularity)

@@ -1,0 +1,125 @@
+"""Peers that score every movie for every user: factor models and item-to-item models.
+
+ALS, BPR and the item-kNN models are implicit's, EASE is RecTools', and LensKit has an ALS of its
+own. LightFM is left out, because it has no wheel for Python 3.11 and its source does not build
+with a current setuptools.
+"""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
+from lenskit.als import ImplicitMFScorer
+from lenskit.data import from_interactions_df
+from lenskit.training import TrainingOptions
+from rectools import Columns
+from rectools.dataset import Dataset
+from rectools.models import EASEModel
+
+from benchmarks.peers.data import Snapshot
+
+Settings = dict[str, Any]
+KNN_MODELS = {"BM25": BM25Recommender, "TF-IDF": TFIDFRecommender, "cosine": CosineRecommender}
+
+
+def grid(**values: list) -> list[Settings]:
+    """Return the settings of all combinations of `values`."""
+    return [dict(zip(values, combination)) for combination in product(*values.values())]
+
+
+def implicit_scores(model: Any, snapshot: Snapshot) -> np.ndarray:
+    """Fit one of implicit's factor models; return [users, movies] scores."""
+    model.fit(snapshot.matrix, show_progress=False)
+    return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
+
+
+def als_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
+    """Fit implicit's ALS (Hu et al. 2008); return [users, movies] scores."""
+    model = AlternatingLeastSquares(**settings, random_state=seed, num_threads=1)
+    return implicit_scores(model, snapshot)
+
+
+def bpr_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
+    """Fit implicit's BPR (Rendle et al. 2009); return [users, movies] scores."""
+    model = BayesianPersonalizedRanking(**settings, random_state=seed, num_threads=1)
+    return implicit_scores(model, snapshot)
+
+
+def knn_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
+    """Fit one of implicit's item-kNN models; return [users, movies] scores."""
+    options = {name: value for name, value in settings.items() if name != "weights"}
+    model = KNN_MODELS[settings["weights"]](**options, num_threads=1)
+    model.fit(snapshot.matrix, show_progress=False)
+    return (snapshot.matrix @ model.similarity).toarray().astype(np.float32)
+
+
+def ease_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
+    """Fit RecTools' EASE (Steck 2019); return [users, movies] scores."""
+    rows = snapshot.positives.select("user_id", "movie_id").to_pandas()
+    rows = rows.set_axis([Columns.User, Columns.Item], axis=1)
+    rows = rows.assign(**{Columns.Weight: 1.0, Columns.Datetime: "2000-01-01"})
+    dataset = Dataset.construct(rows)
+    model = EASEModel(**settings, recommend_n_threads=1, recommend_use_gpu_ranking=False)
+    model.fit(dataset)
+    index = dataset.item_id_map.convert_to_internal(snapshot.movies)
+    return (snapshot.matrix @ model.weight[np.ix_(index, index)]).astype(np.float32)
+
+
+def lenskit_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
+    """Fit LensKit's implicit-feedback ALS; return [users, movies] scores."""
+    rows = snapshot.positives.select("user_id", item_id="movie_id").to_pandas()
+    dataset = from_interactions_df(rows, users=snapshot.users, items=snapshot.movies)
+    model = ImplicitMFScorer(**settings)
+    model.train(dataset, TrainingOptions(rng=seed))
+    return np.asarray(model.user_embeddings) @ np.asarray(model.item_embeddings).T
+
+
+class ScorePeer(NamedTuple):
+    """A peer that scores all movies, and the settings that it is tried with."""
+
+    title: str
+    scores: Callable[[Snapshot, Settings, int], np.ndarray]
+    grid: list[Settings]
+
+
+KNN_GRID = [
+    *grid(weights=["BM25"], K=[100, 200, 500, 1000], K1=[0.5, 1.2, 2.0], B=[0.2, 0.5, 0.75]),
+    *grid(weights=["TF-IDF", "cosine"], K=[20, 50, 100, 200, 500]),
+]
+SCORE_PEERS = {
+    "als": ScorePeer(
+        "implicit ALS",
+        als_scores,
+        grid(factors=[32, 64, 128], regularization=[3, 10, 30, 100], alpha=[2, 5, 15, 40]),
+    ),
+    "bpr": ScorePeer(
+        "implicit BPR",
+        bpr_scores,
+        grid(
+            factors=[16, 32, 64],
+            learning_rate=[0.003, 0.01, 0.03],
+            regularization=[0.003, 0.01, 0.03],
+            iterations=[50, 100, 300],
+        ),
+    ),
+    "knn": ScorePeer("implicit item-kNN", knn_scores, KNN_GRID),
+    "ease": ScorePeer(
+        "RecTools EASE",
+        ease_scores,
+        grid(regularization=[50, 100, 200, 400, 800, 1600]),
+    ),
+    "lenskit_als": ScorePeer(
+        "LensKit ALS",
+        lenskit_scores,
+        grid(
+            embedding_size=[32, 64, 128],
+            regularization=[1, 10, 30],
+            weight=[1, 2, 5],
+            epochs=[15],
+        ),
+    ),
+}

@@ -1,0 +1,101 @@
+"""Tables of the results: every peer's metrics, and how far the pipeline's systems are from it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.peers.data import METRIC
+from benchmarks.tables import header
+from stages.common.params import load_params, read_seed
+from stages.common.systems import LeaderboardParams, block_names
+from stages.common.tables import RANKS, read_table
+from stages.evaluation.accuracy import MRR, user_accuracy
+from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.metrics import COVERAGE
+
+COLUMNS = [*(f"recall@{k}" for k in (1, 10, 20, 50, 200)), METRIC, MRR, COVERAGE]
+RANKERS = ("ranker_history", "ranker_hit")
+SECONDS, VALIDATION_METRIC = "fit s", f"val {METRIC}"
+
+Results = dict[str, dict[str, Any]]
+
+
+def mean_of_runs(result: dict[str, Any], column: str) -> float:
+    """Return the mean over the seeds of a metric of a peer."""
+    return float(np.mean([run["metrics"][column] for run in result["runs"].values()]))
+
+
+def settings_text(result: dict[str, Any]) -> str:
+    """Return the settings of a peer, then the number of epochs of each seed if it has epochs."""
+    parts = [f"{name} {value}" for name, value in result["settings"].items()]
+    epochs = [run["epochs"] for run in result["runs"].values() if "epochs" in run]
+    return ", ".join([*parts, *(["epochs " + ", ".join(epochs)] if epochs else [])])
+
+
+def metrics_table(results: Results) -> list[str]:
+    """Return the Markdown rows of all peers: means over the seeds on the test targets."""
+    columns = [*COLUMNS, VALIDATION_METRIC, SECONDS]
+    lines = [header("peer", ["settings", "source", "seeds", *columns])]
+    for result in results.values():
+        runs = result["runs"].values()
+        means = [f"{mean_of_runs(result, column):.4f}" for column in COLUMNS]
+        validation = f"{np.mean([run['validation'] for run in runs]):.4f}"
+        seconds = f"{np.mean([run['seconds'] for run in runs]):.0f}"
+        texts = [result["title"], settings_text(result), result["source"], str(len(runs))]
+        lines.append("| " + " | ".join([*texts, *means, validation, seconds]) + " |")
+    return lines
+
+
+def user_values(ranks: pl.DataFrame) -> np.ndarray:
+    """Return ndcg@10 of every user of RANKS, ordered by user id."""
+    return user_accuracy(ranks, [10]).sort("user_id")[METRIC].to_numpy()
+
+
+def compared_systems(folders: list[Path]) -> dict[str, np.ndarray]:
+    """Return ndcg@10 by user of the rankers and of the best retriever that have files of RANKS.
+
+    Args:
+        folders: The RANKS of one run each; a user's values are averaged over the runs.
+    """
+    values = {}
+    for name in [*RANKERS, *block_names("retrievers")]:
+        paths = [folder / f"{name}.parquet" for folder in folders]
+        if all(path.exists() for path in paths):
+            values[name] = np.mean([user_values(read_table(p, RANKS)) for p in paths], axis=0)
+    retrievers = sorted(values.keys() - set(RANKERS), key=lambda name: -values[name].mean())
+    return {name: values[name] for name in [*RANKERS, *retrievers[:1]] if name in values}
+
+
+def differences_table(
+    peers: dict[str, np.ndarray], systems: dict[str, np.ndarray], resamples: int, seed: int
+) -> list[str]:
+    """Return Markdown rows of the differences of systems minus peers, with 95% intervals.
+
+    Args:
+        peers: [users] ndcg@10 by title, the mean over the seeds.
+        systems: [users] ndcg@10 by system, in the same order of users.
+        resamples: The number of bootstrap samples.
+        seed: The seed of the samples.
+    """
+    lines = [header(f"{METRIC} minus that of the peer", list(systems))]
+    for title, peer in peers.items():
+        differences = np.column_stack([values - peer for values in systems.values()])
+        low, high = paired_intervals(differences, resamples, np.random.default_rng(seed))
+        cells = [
+            f"{mean:+.4f} [{start:+.4f}, {end:+.4f}]"
+            for mean, start, end in zip(differences.mean(axis=0), low, high)
+        ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def report(results: Results, peers: dict[str, np.ndarray], ranks: list[Path]) -> str:
+    """Return both tables; the second one only if the run has RANKS of systems."""
+    lines = metrics_table(results)
+    systems = compared_systems(ranks)
+    if systems:
+        resamples = load_params(LeaderboardParams, "leaderboard").resamples
+        lines += ["", *differences_table(peers, systems, resamples, read_seed())]
+    return "\n".join(lines) + "\n"
