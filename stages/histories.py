@@ -78,10 +78,10 @@ def build_histories(
     queries = queries.sort("user_id")
     users = positives["user_id"].to_numpy()
     sizes = queries["history_length"].to_numpy().astype(np.int64)
-    kept_sizes = np.minimum(sizes, max_length)
+    list_sizes = np.minimum(sizes, max_length)
     ends = np.searchsorted(users, queries["source_user_id"].to_numpy()) + sizes
-    rows = positives[concat_ranges(ends - kept_sizes, kept_sizes)]
-    offsets = np.append(0, np.cumsum(kept_sizes))
+    rows = positives[concat_ranges(ends - list_sizes, list_sizes)]
+    offsets = np.append(0, np.cumsum(list_sizes))
 
     def lists(name: str) -> pl.Series:
         """Return one list per query; Arrow needs only the offsets, so no row is copied."""

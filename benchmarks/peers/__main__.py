@@ -70,7 +70,7 @@ class Benchmark:
         entry = {"title": title, "source": source, "settings": settings, "trials": trials}
         self.results[name] = entry | {"runs": {}}
 
-    def chosen_settings(self, name: str) -> dict | None:
+    def earlier_settings(self, name: str) -> dict | None:
         """Return the settings that an earlier seed has chosen, if there are any."""
         return None if self.options.refit else self.results.get(name, {}).get("settings")
 
@@ -82,7 +82,7 @@ class Benchmark:
             table = self.snapshots[snapshot]
             return table.best_unseen(peer.scores(table, settings, seed))
 
-        settings = self.chosen_settings(name)
+        settings = self.earlier_settings(name)
         if settings is None:
             trials = [
                 {"settings": s, METRIC: self.targets.validation_metric(lists(VALIDATION, s))}
@@ -99,7 +99,7 @@ class Benchmark:
 
     def run_sequence_peer(self, name: str, seed: int) -> None:
         """Choose the settings and the epochs of a transformer, and fit it on both snapshots."""
-        peer, settings = SEQUENCE_PEERS[name], self.chosen_settings(name)
+        peer, settings = SEQUENCE_PEERS[name], self.earlier_settings(name)
         bests, trials = [], []
         for trial in peer.trials if settings is None else [settings]:
             training = sequence.Training(peer, trial, self.snapshots[VALIDATION], seed)

@@ -45,12 +45,12 @@ def audit(
     """
     test, users = targets[TEST_SNAPSHOT], positives["user_id"].n_unique()
     test_users = test.group_by("source_user_id").agg(pl.col("new_user").first())
-    known = pl.concat([train.select("user_id", "movie_id"), val.select("user_id", "movie_id")])
+    before = pl.concat([train.select("user_id", "movie_id"), val.select("user_id", "movie_id")])
     without_target = users - test_users.height
     inactive = 0
     if method == "global":
-        inactive = known["user_id"].n_unique() - test_users.filter(~pl.col("new_user")).height
-    counts = known.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
+        inactive = before["user_id"].n_unique() - test_users.filter(~pl.col("new_user")).height
+    counts = before.group_by("movie_id").len().sort("len", "movie_id", descending=[True, False])
     top = counts.head(TOP_MOVIES)["movie_id"].implode()
     cold = test.join(counts, on="movie_id", how="anti")
     days = test["gap"] / DAY
@@ -69,7 +69,7 @@ def audit(
         "tied_share_val": (last_ranker_targets["gap"] == 0).mean(),
         "gap_days_median": days.median(),
         "gap_days_90": days.quantile(0.9, "linear"),
-        "top_share_before": known["movie_id"].is_in(top).mean(),
+        "top_share_before": before["movie_id"].is_in(top).mean(),
         "top_share_targets": test["movie_id"].is_in(top).mean(),
     }
 
