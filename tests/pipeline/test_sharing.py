@@ -122,7 +122,7 @@ def test_ci_fetches_and_runs_only_what_is_stale(shared: Path, tmp_path: Path) ->
         edit_params(clone, rankers__basic__negatives_per_user=3)
         chain = {f"{stage}@basic" for stage in ("ranker_data", "train_ranker", "rerank")}
         assert ran(shell(clone, repro)) >= chain - {"rerank@basic"}
-        for name in ("ratings.parquet", "positives.parquet", "embeddings/id"):
+        for name in ("positives.parquet", "embeddings/id"):
             assert not (clone / "data" / name).exists(), name
         # Whoever forgot `dvc repro` is found by the lock that has changed.
         assert run(["bash", "-c", compare], clone).returncode == 1
