@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from stages.common.files import write_csv, write_json
@@ -17,10 +16,17 @@ from stages.common.tables import (
     RECOMMENDATIONS,
     read_table,
 )
+from stages.data.queries import ratings_by_query
 from stages.data.snapshots import TEST_SNAPSHOT, read_histories, read_positives, read_seen
 from stages.evaluation.board import as_markdown
-from stages.evaluation.bootstrap import paired_intervals
-from stages.evaluation.list_quality import ListContext, build_list_context, gini, list_quality
+from stages.evaluation.bootstrap import mean_intervals
+from stages.evaluation.list_quality import (
+    QUALITIES,
+    ListContext,
+    build_list_context,
+    gini,
+    list_quality,
+)
 from stages.evaluation.metrics import LIST_LENGTH, mean_by_user
 
 BASELINE = "popularity"
@@ -46,20 +52,13 @@ def later_low_ratings(
 ) -> pl.DataFrame:
     """Return user_id and movie_id of the low ratings that are not known before each query.
 
-    A rating of the second of the history's newest positive is not known, as in the stage `seen`.
-
     Args:
         ratings: RATINGS.
         queries: HISTORIES.
         min_rating: The lowest rating of a positive.
     """
-    newest = queries.select(
-        "source_user_id", query_id="user_id", since=pl.col("timestamps").list.last()
-    )
     low = ratings.filter(pl.col("rating") < min_rating)
-    low = low.join(newest, left_on="user_id", right_on="source_user_id")
-    low = low.filter(pl.col("timestamp") >= pl.col("since"))
-    return low.select("movie_id", user_id="query_id")
+    return ratings_by_query(low, queries).filter(~pl.col("known")).drop("known")
 
 
 def read_context(
@@ -90,27 +89,6 @@ def read_context(
     )
 
 
-def summarize(per_user: dict[str, pl.DataFrame], resamples: int, seed: int) -> pl.DataFrame:
-    """Average the qualities over users.
-
-    Args:
-        per_user: `list_quality` of every system, for the same users.
-        resamples: The number of bootstrap samples.
-        seed: The seed of the samples.
-
-    Returns:
-        system, metric, value, low, high (its 95% interval).
-    """
-    metrics = [name for name in next(iter(per_user.values())).columns if name != "user_id"]
-    names = [(system, f"{metric}@{LIST_LENGTH}") for system in per_user for metric in metrics]
-    values = np.hstack([table.select(metrics).to_numpy() for table in per_user.values()])
-    low, high = paired_intervals(values, resamples, np.random.default_rng(seed))
-    has_value = ~np.isnan(values)
-    means = np.where(has_value, values, 0).sum(axis=0) / np.maximum(has_value.sum(axis=0), 1)
-    labels = pl.DataFrame(names, schema=["system", "metric"], orient="row")
-    return labels.with_columns(value=means, low=low, high=high)
-
-
 def main(sources: Sources, board: Path, text: Path, interval_table: Path) -> str:
     """Write the means of every system as JSON and Markdown, and their intervals as CSV."""
     params, systems = load_params(LeaderboardParams, "leaderboard"), system_names()
@@ -123,14 +101,17 @@ def main(sources: Sources, board: Path, text: Path, interval_table: Path) -> str
         return lists.filter(pl.col("rank") <= LIST_LENGTH)
 
     targets = read_table(sources.ranks / f"{BASELINE}.parquet", RANKS)
-    context = read_context(sources, targets, read_top(BASELINE))
+    tops = {system: read_top(system) for system in systems}
+    context = read_context(sources, targets, tops[BASELINE])
     candidates = context.movie_ids[context.counts > 0]
     per_user, ginis = {}, {}
-    for system in systems:
-        top = read_top(system).filter(pl.col("user_id").is_in(context.users))
-        per_user[system] = mean_by_user(list_quality(top, context, LIST_LENGTH), targets)
-        ginis[system] = gini(top, candidates, LIST_LENGTH)
-    table = summarize(per_user, params.resamples, read_seed())
+    for system, top in tops.items():
+        quality = mean_by_user(list_quality(top, context, LIST_LENGTH), targets)
+        per_user[system] = quality.rename({name: f"{name}@{LIST_LENGTH}" for name in QUALITIES})
+        evaluated = top.filter(pl.col("user_id").is_in(context.users))
+        ginis[system] = gini(evaluated, candidates, LIST_LENGTH)
+    metrics = [f"{name}@{LIST_LENGTH}" for name in QUALITIES]
+    table = mean_intervals(per_user, metrics, params.resamples, read_seed())
     rows: dict[str, dict[str, float]] = {system: {} for system in systems}
     for system, metric, value in table.select("system", "metric", "value").iter_rows():
         rows[system][metric] = value

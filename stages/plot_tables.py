@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from stages.common.files import read_csv, read_json, write_csv
@@ -17,7 +16,7 @@ from stages.common.systems import (
 )
 from stages.common.tables import POPULARITY, RANKS, RECOMMENDATIONS, read_table
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
-from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.bootstrap import mean_intervals
 from stages.evaluation.metrics import COVERAGE, LIST_LENGTH, user_metrics
 
 CUTOFFS = [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200]  # for a logarithmic axis
@@ -45,25 +44,15 @@ def metrics_at_k(ranks: dict[str, pl.DataFrame], cutoffs: list[int]) -> pl.DataF
 
 
 def main_metrics(ranks: dict[str, pl.DataFrame], resamples: int, seed: int) -> pl.DataFrame:
-    """Return the main metrics of every system with 95% intervals.
-
-    All systems share the bootstrap samples of the users, so their intervals move together. Whether
-    two systems differ is in metrics/intervals.csv.
+    """Return `mean_intervals` of the main metrics; metrics/intervals.csv compares systems.
 
     Args:
         ranks: RANKS by system, of the same users.
         resamples: The number of bootstrap samples.
         seed: The seed of the samples.
-
-    Returns:
-        system, metric, value (the mean), low, high.
     """
-    names = [(system, metric) for system in ranks for metric in MAIN_METRICS]
     tables = {s: user_metrics(table, MAIN_CUTOFFS).sort("user_id") for s, table in ranks.items()}
-    values = np.column_stack([tables[system][metric].to_numpy() for system, metric in names])
-    low, high = paired_intervals(values, resamples, np.random.default_rng(seed))
-    labels = pl.DataFrame(names, schema=["system", "metric"], orient="row")
-    return labels.with_columns(value=values.mean(axis=0), low=low, high=high)
+    return mean_intervals(tables, MAIN_METRICS, resamples, seed)
 
 
 def popularity_deciles(popularity: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,6 @@
 """Stage: collect the movies that no list of a query may hold, because the user knows them."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -10,11 +9,10 @@ from stages.common.params import read_value
 from stages.common.stage import run_stage
 from stages.common.tables import RATINGS, SEEN, read_table, write_table
 from stages.data.pairs import concat_ranges, deduplicate, pair_keys
-from stages.data.queries import rename_for_queries, rename_for_users
+from stages.data.queries import ratings_by_query, rename_for_queries, rename_for_users
 from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives
+from stages.models.top_k import Exclude
 from stages.parallel.executor import Tables, map_by_user
-
-EXCLUDE = Literal["rated", "positives"]
 
 
 def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
@@ -34,26 +32,8 @@ def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataF
     return pl.DataFrame(columns)
 
 
-def ratings_before(queries: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
-    """Return user_id and movie_id of the ratings before each query, whatever their stars.
-
-    A rating is before a query if it is older than the newest positive of the history. Ratings of
-    the same second are left out: the user may have given them after the target.
-
-    Args:
-        queries: HISTORIES.
-        ratings: RATINGS of their users.
-    """
-    newest = queries.select(
-        "source_user_id", query_id="user_id", until=pl.col("timestamps").list.last()
-    )
-    rows = ratings.join(newest, left_on="user_id", right_on="source_user_id")
-    rows = rows.filter(pl.col("timestamp") < pl.col("until"))
-    return rows.select("movie_id", user_id="query_id").select("user_id", "movie_id")
-
-
 def seen_movies(
-    queries: pl.DataFrame, positives: pl.DataFrame, ratings: pl.DataFrame, exclude: EXCLUDE
+    queries: pl.DataFrame, positives: pl.DataFrame, ratings: pl.DataFrame, exclude: Exclude
 ) -> pl.DataFrame:
     """Return SEEN.
 
@@ -67,7 +47,8 @@ def seen_movies(
     before = positives_before(queries, positives)
     parts = [before.with_columns(positive=pl.lit(True))]
     if exclude == "rated":
-        parts.append(ratings_before(queries, ratings).with_columns(positive=pl.lit(False)))
+        rated = ratings_by_query(ratings, queries).filter("known").drop("known")
+        parts.append(rated.with_columns(positive=pl.lit(False)))
     table = pl.concat(parts).with_row_index("row")
     table = deduplicate(table, lambda rows: rows.unique(["user_id", "movie_id"], keep="first"))
     keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
@@ -76,7 +57,7 @@ def seen_movies(
 
 def main(ratings: Path, histories: Path, seen: Path) -> str:
     """Write SEEN of every snapshot."""
-    exclude = read_value("candidates.exclude", EXCLUDE)
+    exclude = read_value("candidates.exclude", Exclude)
     tables = read_table(ratings, RATINGS), read_positives(histories)
     queries = [rename_for_users(read_histories(histories, snapshot)) for snapshot in SNAPSHOTS]
 

@@ -189,10 +189,6 @@ def train(
     groups = examples.group_by([*GROUP, "source_user_id"], maintain_order=True).len()
     users, sizes = groups["source_user_id"].to_numpy(), groups["len"].to_numpy()
     num_users = num_users or groups["user_id"].n_unique()
-    if len(np.unique(users)) < params.nfold:
-        raise StageError(
-            f"lightgbm.nfold: {params.nfold} folds of {len(np.unique(users))} users; set it lower"
-        )
 
     def dataset() -> lgb.Dataset:
         values = examples.select(features).to_numpy(order="c")

@@ -17,6 +17,7 @@ from benchmarks.peers.sequence import SEQUENCE_PEERS
 from stages.common.files import write_json
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
 from stages.data.snapshots import TEST_SNAPSHOT
+from stages.ranker_data import add_labels
 
 LISTS = [*SCORE_PEERS, *SEQUENCE_PEERS]
 COMBINATIONS = {
@@ -146,7 +147,7 @@ class Benchmark:
                 )
                 for name, snapshot in self.snapshots.items()
             }
-            examples = two_stage.add_labels(features[VALIDATION], self.targets.val)
+            examples = add_labels(features[VALIDATION], self.targets.val, True)
             ranker = two_stage.train_ranker(examples, seed)
             table = two_stage.ranked_lists(features[TEST_SNAPSHOT], ranker.booster)
             tables = {TEST_SNAPSHOT: table}

@@ -112,14 +112,6 @@ def feature_table(
     return table.join(history_lengths, on="user_id", how="left", maintain_order="left")
 
 
-def add_labels(table: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
-    """Add label, 1 for targets, and keep the users who have a target among their rows."""
-    labels = targets.select(*PAIR, pl.lit(1, pl.Int8).alias(LABEL))
-    table = table.join(labels, on=PAIR, how="left", maintain_order="left")
-    table = table.with_columns(pl.col(LABEL).fill_null(0))
-    return table.filter(pl.col(LABEL).max().over("user_id") == 1)
-
-
 class Ranker(NamedTuple):
     """A booster, and the settings that cross-validation has chosen."""
 
@@ -138,7 +130,7 @@ def train_ranker(examples: pl.DataFrame, seed: int) -> Ranker:
     """Choose the leaves and the number of trees by cross-validation over users; train on all.
 
     Args:
-        examples: From `add_labels`, sorted by user.
+        examples: From `stages.ranker_data.add_labels`, sorted by user.
         seed: The seed of the folds and of LightGBM.
     """
     groups = examples.group_by("user_id", maintain_order=True).len()

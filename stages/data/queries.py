@@ -21,11 +21,31 @@ def number_queries(targets: pl.DataFrame, first_new_id: int) -> pl.DataFrame:
         first_new_id: Larger than all user ids.
     """
     is_new = pl.struct("user_id", "history_length").rle_id().diff().fill_null(1) > 0
-    is_first = pl.col("user_id").rle_id().diff().fill_null(1) > 0
+    is_first = pl.col("history_length") == pl.col("history_length").min().over("user_id")
     new_id = first_new_id + (is_new & ~is_first).cum_sum() - 1
-    is_first_query = pl.col("history_length") == pl.col("history_length").min().over("user_id")
-    query = pl.when(is_first_query).then(pl.col("user_id").cast(pl.Int64)).otherwise(new_id)
+    query = pl.when(is_first).then(pl.col("user_id").cast(pl.Int64)).otherwise(new_id)
     return targets.with_columns(source_user_id="user_id", user_id=query)
+
+
+def ratings_by_query(ratings: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFrame:
+    """Return the ratings of every query's user, and whether they are known before the query.
+
+    A rating is known if it is older than the newest positive of the history. Ratings of the same
+    second are not: the user may have given them after the target.
+
+    Args:
+        ratings: RATINGS, or some of them.
+        queries: HISTORIES.
+
+    Returns:
+        user_id (of the query), movie_id, known.
+    """
+    newest = queries.select(
+        "source_user_id", query_id="user_id", until=pl.col("timestamps").list.last()
+    )
+    rows = ratings.join(newest, left_on="user_id", right_on="source_user_id")
+    is_known = pl.col("timestamp") < pl.col("until")
+    return rows.select(user_id="query_id", movie_id="movie_id", known=is_known)
 
 
 def rename_for_users(queries: pl.DataFrame) -> pl.DataFrame:

@@ -35,8 +35,8 @@ def audit(
             positives for a history and a target; none after the test cut.
         cold_targets, cold_movies: test targets whose movie has no positive that the models know,
             and the number of these movies; no system can recommend them.
-        targets_rated_before: test targets whose movie the user has rated before. Under
-            `candidates.exclude: rated` no system may recommend them.
+        targets_rated_before: test targets whose movie the user has rated before. Where that was
+            before the newest positive too, `candidates.exclude: rated` makes them misses for all.
         tied_share, tied_share_val: share of the targets with the time of the positive before.
         gap_days_median, gap_days_90: days from the end of the history to the test target.
         top_share_before, top_share_targets: share of the known positives, and of the test targets,

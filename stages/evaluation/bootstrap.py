@@ -1,6 +1,9 @@
 """Confidence intervals and p-values of means over users."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import polars as pl
 from scipy.stats import norm
 
 
@@ -31,6 +34,32 @@ def paired_intervals(
         sample_means[:] = counts @ values / size
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     return low, high
+
+
+def mean_intervals(
+    tables: Mapping[str, pl.DataFrame], metrics: list[str], resamples: int, seed: int
+) -> pl.DataFrame:
+    """Return the mean over users of every system's metrics, with 95% intervals.
+
+    All systems share the bootstrap samples of the users, so their intervals move together. Values
+    that are NaN do not count.
+
+    Args:
+        tables: By system a row per user with the `metrics`, for the same users in the same order.
+        metrics: Names of columns.
+        resamples: The number of bootstrap samples.
+        seed: The seed of the samples.
+
+    Returns:
+        system, metric, value (the mean), low, high.
+    """
+    names = [(system, metric) for system in tables for metric in metrics]
+    values = np.column_stack([tables[system][metric].to_numpy() for system, metric in names])
+    low, high = paired_intervals(values, resamples, np.random.default_rng(seed))
+    is_valid = ~np.isnan(values)
+    means = np.where(is_valid, values, 0).sum(axis=0) / np.maximum(is_valid.sum(axis=0), 1)
+    labels = pl.DataFrame(names, schema=["system", "metric"], orient="row")
+    return labels.with_columns(value=means, low=low, high=high)
 
 
 def paired_p_values(differences: np.ndarray) -> np.ndarray:

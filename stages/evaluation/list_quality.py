@@ -16,11 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from stages.data.pairs import isin_sorted, pair_keys, sorted_pair_keys
 from stages.models.top_k import interaction_matrix
 
+QUALITIES = (
+    "novelty",
+    "popularity_lift",
+    "genre_diversity",
+    "vector_diversity",
+    "miscalibration",
+    "serendipity",
+    "disliked",
+)
 SMOOTHING = 0.01  # Steck's alpha: keeps the divergence finite for a genre that the list lacks
 
 
@@ -30,10 +38,12 @@ class ListContext(NamedTuple):
     users: np.ndarray  # [users] sorted ids of the evaluated queries
     movie_ids: np.ndarray  # [movies] the catalogue, sorted
     counts: np.ndarray  # [movies] float64 numbers of positives
-    num_users: int  # with a positive
+    information: np.ndarray  # [movies] -log2 of the share of the users who have the movie
     genres: np.ndarray  # [movies, genres] float64, a row sums to 1, or to 0
+    unit_genres: np.ndarray  # [movies, genres] the same of unit length, or zeros
     vectors: np.ndarray  # [movies, d] of unit length, or zeros
-    profile: sp.csr_array  # [users, movies] the users' positives
+    profile_popularity: np.ndarray  # [users] mean `counts` of the user's positives
+    profile_genres: np.ndarray  # [users, genres] sums of `genres` over the user's positives
     popular: np.ndarray  # sorted pair keys of the popularity baseline's top k
     targets: np.ndarray  # sorted pair keys of the test targets
     disliked: np.ndarray  # sorted pair keys of the movies that users rate low after the query
@@ -72,14 +82,19 @@ def build_list_context(
     unit_vectors[rows] = embeddings / np.maximum(
         np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12
     )
+    counts = popularity["positives"].to_numpy().astype(np.float64)
+    shares = flags / np.maximum(flags.sum(axis=1, keepdims=True), 1)
+    profile = interaction_matrix(positives, users, ids)
     return ListContext(
         users=users,
         movie_ids=ids,
-        counts=popularity["positives"].to_numpy().astype(np.float64),
-        num_users=num_users,
-        genres=flags / np.maximum(flags.sum(axis=1, keepdims=True), 1),
+        counts=counts,
+        information=-np.log2(np.maximum(counts, 1) / num_users),
+        genres=shares,
+        unit_genres=shares / np.maximum(np.linalg.norm(shares, axis=1, keepdims=True), 1e-12),
         vectors=unit_vectors,
-        profile=interaction_matrix(positives, users, ids),
+        profile_popularity=(profile @ counts) / np.maximum(profile.sum(axis=1), 1),
+        profile_genres=profile @ shares,
         popular=sorted_pair_keys(popular_lists),
         targets=sorted_pair_keys(targets),
         disliked=sorted_pair_keys(disliked),
@@ -135,25 +150,19 @@ def list_quality(lists: pl.DataFrame, context: ListContext, k: int) -> pl.DataFr
     def any_match(matches: np.ndarray) -> np.ndarray:
         return np.where(has_list, (matches & mask).any(axis=1), np.nan)
 
-    counts = context.counts
-    information = -np.log2(np.maximum(counts, 1) / context.num_users)
-    profile_size = np.maximum(context.profile.sum(axis=1), 1)
-    profile_popularity = (context.profile @ counts) / profile_size
+    popularity = np.maximum(context.profile_popularity, 1e-12)
     list_genres = (context.genres[movies] * mask[:, :, None]).sum(axis=1)
-    norms = np.linalg.norm(context.genres, axis=1, keepdims=True)
-    unit_genres = context.genres / np.maximum(norms, 1e-12)
-    columns = {
-        "novelty": mean(information[movies]),
-        "popularity_lift": mean(counts[movies]) / np.maximum(profile_popularity, 1e-12) - 1,
-        "genre_diversity": mean_pairwise_distance(unit_genres[movies], mask),
-        "vector_diversity": mean_pairwise_distance(context.vectors[movies], mask),
-        "miscalibration": miscalibration(context.profile @ context.genres, list_genres),
-        "serendipity": any_match(
-            isin_sorted(context.targets, keys) & ~isin_sorted(context.popular, keys)
-        ),
-        "disliked": any_match(isin_sorted(context.disliked, keys)),
-    }
-    return pl.DataFrame({"user_id": context.users, **columns})
+    is_surprise = isin_sorted(context.targets, keys) & ~isin_sorted(context.popular, keys)
+    columns = (
+        mean(context.information[movies]),
+        mean(context.counts[movies]) / popularity - 1,
+        mean_pairwise_distance(context.unit_genres[movies], mask),
+        mean_pairwise_distance(context.vectors[movies], mask),
+        miscalibration(context.profile_genres, list_genres),
+        any_match(is_surprise),
+        any_match(isin_sorted(context.disliked, keys)),
+    )
+    return pl.DataFrame({"user_id": context.users, **dict(zip(QUALITIES, columns, strict=True))})
 
 
 def miscalibration(profile: np.ndarray, lists: np.ndarray) -> np.ndarray:

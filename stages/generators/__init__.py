@@ -2,7 +2,7 @@
 
 A module `stages/generators/NAME.py` has
 
-    Params                                     a `Section` with the block's fields
+    Params                                a `Section` with the block's fields
     fit(positives, params)                -> arrays by name, saved as .npz
     recommend(arrays, users, seen, count) -> RECOMMENDATIONS, `count` unseen movies a user
 

@@ -12,6 +12,7 @@ from stages.common.tables import RECOMMENDATIONS
 from stages.data.pairs import concat_ranges, isin_sorted, pair_keys, sorted_pair_keys
 from stages.parallel.executor import parallel_map
 
+Exclude = Literal["rated", "positives"]
 SEARCH_BATCH_USERS = 4096  # bounds the [users, k] lists that are searched at once
 
 
@@ -21,7 +22,7 @@ class CandidateParams(Section):
     count: int = Field(ge=1, le=10_000)
     """Movies that every generator recommends to a user."""
 
-    exclude: Literal["rated", "positives"]
+    exclude: Exclude
     """Movies that no list holds: all that the user has rated before, or only the positives."""
 
 

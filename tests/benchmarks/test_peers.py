@@ -8,7 +8,6 @@ from benchmarks.peers.data import Snapshot
 from benchmarks.peers.report import differences_table, metrics_table, user_values
 from benchmarks.peers.two_stage import (
     COUNT,
-    add_labels,
     choose_lists,
     feature_table,
     fused_lists,
@@ -16,6 +15,7 @@ from benchmarks.peers.two_stage import (
     train_ranker,
 )
 from stages.common.tables import KNOWN_POSITIVES, POPULARITY, SEEN, write_table
+from stages.ranker_data import add_labels
 from tests.small_tables import (
     held_out_targets,
     movie_popularity,
@@ -110,7 +110,7 @@ def test_chosen_lists_are_those_that_improve_the_fusion():
 
 def test_labels_leave_out_users_whose_target_is_in_no_list():
     table = pairs([(1, 10), (1, 11), (2, 10)])
-    labels = add_labels(table, held_out_targets([(1, 11), (2, 12)]))
+    labels = add_labels(table, held_out_targets([(1, 11), (2, 12)]), True)
     assert labels.select("user_id", "movie_id", "label").rows() == [(1, 10, 0), (1, 11, 1)]
 
 
@@ -129,7 +129,7 @@ def test_ranker_learns_which_list_to_trust():
     lengths = pl.DataFrame({"user_id": users, "history_length": 5}, schema_overrides=PAIR)
     popularity = movie_popularity(dict.fromkeys(movies, 1))
     table = feature_table(lists, lists["bad"], popularity, lengths)
-    ranker = train_ranker(add_labels(table, targets), seed=1)
+    ranker = train_ranker(add_labels(table, targets, True), seed=1)
     assert ranker.metric > 0.9
     first = ranked_lists(table, ranker.booster).filter(pl.col("rank") == 1)
     assert dict(first.select("user_id", "movie_id").rows()) == target

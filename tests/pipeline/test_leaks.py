@@ -138,7 +138,7 @@ MUTATIONS = {
         "stages/test_seen.py::test_all_that_is_rated_before_the_newest_positive_is_seen",
     ),
     "what is rated in the second of the newest positive is not known": Mutation(
-        "stages/seen.py",
+        "stages/data/queries.py",
         'pl.col("timestamp") < pl.col("until")',
         'pl.col("timestamp") <= pl.col("until")',
         "stages/test_seen.py::test_a_rating_of_the_second_of_the_newest_positive_may_be_later",
