@@ -23,7 +23,13 @@ from benchmarks.tables import figures_row, header
 from stages.common.params import load_params, read_value
 from stages.common.systems import FUSION, merged_generators
 from stages.common.tables import RECOMMENDATIONS, TARGETS, read_table
-from stages.data.snapshots import RANKER_SNAPSHOTS, read_histories, read_positives, read_seen
+from stages.data.snapshots import (
+    RANKER_SNAPSHOTS,
+    read_histories,
+    read_low_ratings,
+    read_positives,
+    read_seen,
+)
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
 from stages.evaluation.bootstrap import paired_intervals
 from stages.evaluation.metrics import target_ranks, user_metrics
@@ -187,6 +193,7 @@ def design_rows(seeds: int) -> Iterator[str]:
     positives = read_positives(HISTORIES, val)
     tables = {
         "positives": positives,
+        "low_ratings": read_low_ratings(SEEN),
         "histories": read_histories(HISTORIES, inner_val),
         "seen": read_seen(SEEN, inner_val),
         "targets": read_table(TARGETS_FOLDER / f"{inner_val}.parquet", TARGETS),

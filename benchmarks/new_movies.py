@@ -21,7 +21,13 @@ from benchmarks.tables import figures_row, header
 from stages import train_retrieval
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.tables import TARGETS, read_table
-from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives, read_seen
+from stages.data.snapshots import (
+    SNAPSHOTS,
+    read_histories,
+    read_low_ratings,
+    read_positives,
+    read_seen,
+)
 from stages.models.top_k import interaction_matrix
 from stages.models.towers import movie_embeddings
 from stages.models.user_vectors import user_embeddings
@@ -91,7 +97,7 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
     max_length = read_value("histories.max_length", int)
     positives = read_positives(DATA / "histories", SNAPSHOT)
     histories = read_histories(DATA / "histories", SNAPSHOT)
-    seen = read_seen(DATA / "seen", SNAPSHOT)
+    seen, low_ratings = read_seen(DATA / "seen", SNAPSHOT), read_low_ratings(DATA / "seen")
     targets = read_table(DATA / "targets" / f"{SNAPSHOT}.parquet", TARGETS)
     rows = []
     for seed in range(read_seed(), read_seed() + num_seeds):
@@ -102,6 +108,7 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
         rest_histories = histories.join(rest, on="user_id", how="semi", maintain_order="left")
         tables = {
             "positives": rest,
+            "low_ratings": low_ratings.join(removals, on="movie_id", how="anti"),
             "histories": rest_histories,
             "seen": seen.join(rest_histories, on="user_id", how="semi", maintain_order="left"),
             # Targets of new movies do not stop the training.

@@ -9,8 +9,10 @@ from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.data.snapshots import (
     SNAPSHOTS,
+    known_low_ratings,
     known_positives,
     read_histories,
+    read_low_ratings,
     read_positives,
     read_seen,
 )
@@ -22,11 +24,12 @@ def main(name: str, histories: Path, seen: Path, model: Path, candidates: Path) 
     generator = importlib.import_module(f"stages.generators.{name}")
     params = load_params(generator.Params, f"generators.{name}")
     count = load_params(CandidateParams, "candidates").count
-    all_positives = read_positives(histories)
+    all_positives, all_low_ratings = read_positives(histories), read_low_ratings(seen)
     for snapshot in SNAPSHOTS:
         positives = known_positives(all_positives, snapshot)
+        low_ratings = known_low_ratings(all_low_ratings, positives, snapshot)
         users = read_histories(histories, snapshot)["user_id"].to_numpy()
-        arrays = generator.fit(positives, params)
+        arrays = generator.fit(positives, low_ratings, params)
         lists = generator.recommend(arrays, users, read_seen(seen, snapshot), count)
         write_arrays(arrays, model / f"{snapshot}.npz")
         write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)

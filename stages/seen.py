@@ -7,7 +7,7 @@ import polars as pl
 
 from stages.common.params import read_value
 from stages.common.stage import run_stage
-from stages.common.tables import RATINGS, SEEN, read_table, write_table
+from stages.common.tables import LOW_RATINGS, RATINGS, SEEN, read_table, write_table
 from stages.data.pairs import concat_ranges, deduplicate, pair_keys
 from stages.data.queries import ratings_by_query, rename_for_queries, rename_for_users
 from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives
@@ -33,44 +33,69 @@ def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataF
 
 
 def seen_movies(
-    queries: pl.DataFrame, positives: pl.DataFrame, ratings: pl.DataFrame, exclude: Exclude
+    queries: pl.DataFrame, positives: pl.DataFrame, ratings: pl.DataFrame
 ) -> pl.DataFrame:
     """Return SEEN.
 
     Args:
         queries: HISTORIES.
         positives: KNOWN_POSITIVES.
-        ratings: RATINGS.
-        exclude: `rated`: all movies that the user has rated before the query. `positives`: only
-            the positives among them.
+        ratings: RATINGS of the movies that are seen, besides the positives.
     """
     before = positives_before(queries, positives)
-    parts = [before.with_columns(positive=pl.lit(True))]
-    if exclude == "rated":
-        rated = ratings_by_query(ratings, queries).filter("known").drop("known")
-        parts.append(rated.with_columns(positive=pl.lit(False)))
+    rated = ratings_by_query(ratings, queries).filter("known").drop("known")
+    parts = before.with_columns(positive=pl.lit(True)), rated.with_columns(positive=pl.lit(False))
     table = pl.concat(parts).with_row_index("row")
     table = deduplicate(table, lambda rows: rows.unique(["user_id", "movie_id"], keep="first"))
     keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
     return table[np.argsort(keys)].select(SEEN.names())
 
 
+def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
+    """Return LOW_RATINGS: a snapshot knows what is older than the user's newest positive in it.
+
+    Args:
+        ratings: RATINGS.
+        positives: KNOWN_POSITIVES of their users.
+    """
+    pair = ["user_id", "movie_id"]
+    newest = {
+        name: pl.col("timestamp").filter(pl.col("snapshot") <= number).max()
+        for number, name in enumerate(SNAPSHOTS)
+    }
+    rows = ratings.join(positives.group_by("user_id").agg(**newest), on="user_id")
+    is_unknown = [
+        (pl.col("timestamp") < pl.col(name)).fill_null(False).not_() for name in SNAPSHOTS
+    ]
+    rows = rows.select(*pair, snapshot=pl.sum_horizontal(is_unknown).cast(pl.UInt8))
+    rows = rows.group_by(pair).agg(pl.col("snapshot").min())
+    positive_since = positives.select(*pair, positive_since="snapshot")
+    rows = rows.join(positive_since, on=pair, how="left", validate="1:1")
+    end = pl.col("positive_since").fill_null(len(SNAPSHOTS))
+    return rows.filter(pl.col("snapshot") < end).drop("positive_since").sort(pair)
+
+
 def main(ratings: Path, histories: Path, seen: Path) -> str:
-    """Write SEEN of every snapshot."""
+    """Write LOW_RATINGS, and SEEN of every snapshot."""
     exclude = read_value("candidates.exclude", Exclude)
     tables = read_table(ratings, RATINGS), read_positives(histories)
     queries = [rename_for_users(read_histories(histories, snapshot)) for snapshot in SNAPSHOTS]
 
     def build(ratings: pl.DataFrame, positives: pl.DataFrame, *queries: pl.DataFrame) -> Tables:
-        return tuple(
-            seen_movies(rename_for_queries(table), positives, ratings, exclude) for table in queries
+        if exclude == "positives":
+            ratings = ratings.clear()
+        seen_tables = (
+            seen_movies(rename_for_queries(table), positives, ratings) for table in queries
         )
+        return low_ratings(ratings, positives), *seen_tables
 
-    counts = []
-    for snapshot, table in zip(SNAPSHOTS, map_by_user("seen", build, *tables, *queries)):
+    low, *seen_tables = map_by_user("seen", build, *tables, *queries)
+    write_table(low, seen / "low_ratings.parquet", LOW_RATINGS)
+    for snapshot, table in zip(SNAPSHOTS, seen_tables):
         write_table(table, seen / f"{snapshot}.parquet", SEEN)
-        counts.append(table.height)
-    return f"{tables[0].height:,} ratings -> {counts} seen movies by snapshot"
+    counts = [table.height for table in seen_tables]
+    rows = f"{tables[0].height:,} ratings -> {low.height:,} low ratings"
+    return f"{rows}, {counts} seen movies by snapshot"
 
 
 if __name__ == "__main__":

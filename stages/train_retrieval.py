@@ -1,4 +1,4 @@
-"""Stage: train one retriever for every snapshot, on the positives that the snapshot knows."""
+"""Stage: train one retriever for every snapshot, on the ratings that the snapshot knows."""
 
 import importlib
 import math
@@ -18,8 +18,10 @@ from stages.common.tables import TARGETS, read_table
 from stages.data.pairs import isin_sorted, pair_keys, sorted_pair_keys
 from stages.data.snapshots import (
     SNAPSHOTS,
+    known_low_ratings,
     known_positives,
     read_histories,
+    read_low_ratings,
     read_positives,
     read_seen,
 )
@@ -127,8 +129,8 @@ def train(
     Args:
         retriever: A module of stages.retrieval.
         params: Its parameters.
-        tables: `positives` (KNOWN_POSITIVES); `histories` (HISTORIES), `seen` (SEEN) and `targets`
-            (TARGETS) of the snapshot inner_val; `genres`.
+        tables: `positives` (KNOWN_POSITIVES); `low_ratings` (LOW_RATINGS); `histories`
+            (HISTORIES), `seen` (SEEN) and `targets` (TARGETS) of the snapshot inner_val; `genres`.
         max_length: The most movies of a history. It is lowered to the users' average number of
             positives, because longer windows would be mostly padding.
         seed: Seed of all random numbers.
@@ -150,7 +152,8 @@ def train(
     arrays: dict[str, Arrays] = {}
     for snapshot in snapshots:
         positives = known_positives(tables["positives"], snapshot)
-        data = training_data(positives, tables["genres"], length)
+        low_ratings = known_low_ratings(tables["low_ratings"], positives, snapshot)
+        data = training_data(positives, low_ratings, tables["genres"], length)
         rng = np.random.default_rng(seed)
         with worker.scope():
             model, batches = retriever.build(data, params, rng)
@@ -193,6 +196,7 @@ def main(
     length = read_value("histories.max_length", int)
     tables = {
         "positives": read_positives(histories),
+        "low_ratings": read_low_ratings(seen),
         "histories": read_histories(histories, SNAPSHOTS[0]),
         "seen": read_seen(seen, SNAPSHOTS[0]),
         "targets": read_table(targets, TARGETS),

@@ -7,6 +7,7 @@ import polars as pl
 from stages.common.tables import (
     CATALOGUE,
     HISTORIES,
+    LOW_RATINGS,
     POPULARITY,
     POSITIVES,
     RANKS,
@@ -76,6 +77,11 @@ def seen_pairs(
     """SEEN of user and movie: positives before the query, and other rated movies."""
     rows = [(*pair, True) for pair in positives] + [(*pair, False) for pair in others]
     return pl.DataFrame(rows, schema=SEEN, orient="row").sort("user_id", "movie_id")
+
+
+def low_rated_pairs(pairs: Sequence[tuple[int, int]] = ()) -> pl.DataFrame:
+    """LOW_RATINGS of user and movie, which every snapshot knows."""
+    return pl.DataFrame([(*pair, 0) for pair in pairs], schema=LOW_RATINGS, orient="row")
 
 
 def user_movie_pairs(pairs: list[tuple[int, int]]) -> pl.DataFrame:

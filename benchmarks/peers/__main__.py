@@ -40,6 +40,8 @@ class Benchmark:
         self.targets, self.out, self.options = Targets(data), out, options
         self.path = out / "results.json"
         self.results = json.loads(self.path.read_text()) if self.path.exists() else {}
+        for name in options.models.split(",") if options.refit else ():
+            self.results.pop(name, None)
 
     def lists_path(self, snapshot: str, name: str, seed: int) -> Path:
         """Return the file of a peer's RECOMMENDATIONS."""
@@ -73,7 +75,7 @@ class Benchmark:
 
     def earlier_settings(self, name: str) -> dict | None:
         """Return the settings that an earlier seed has chosen, if there are any."""
-        return None if self.options.refit else self.results.get(name, {}).get("settings")
+        return self.results.get(name, {}).get("settings")
 
     def run_score_peer(self, name: str, seed: int) -> None:
         """Choose the settings of a peer that scores all movies, and fit it on both snapshots."""
@@ -164,7 +166,7 @@ class Benchmark:
         """Run a peer, unless it has results of this seed; combinations are cheap and run again."""
         if name in COMBINATIONS:
             self.run_combination(name, seed)
-        elif self.options.refit or not self.has_run(name, seed):
+        elif not self.has_run(name, seed):
             method = self.run_score_peer if name in SCORE_PEERS else self.run_sequence_peer
             method(name, seed)
 
@@ -181,7 +183,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join([*LISTS, *COMBINATIONS]))
     parser.add_argument("--seeds", default="42", help="with commas")
     parser.add_argument("--max-minutes", type=float, default=60, help="of one training")
-    parser.add_argument("--refit", action="store_true", help="do not reuse results")
+    parser.add_argument("--refit", action="store_true", help="forget the results of --models")
     parser.add_argument("--replicate", action="store_true", help="published figures instead")
     parser.add_argument("--sequences", type=Path, help="ratings.csv of ML-1M, for --replicate")
     parser.add_argument("--data", type=Path, default=Path("data"))

@@ -1,6 +1,5 @@
 """What a snapshot knows, the lists of unseen movies, and their measurement."""
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,13 @@ import scipy.sparse as sp
 from stages.common.params import load_params
 from stages.common.tables import POPULARITY, TARGETS, TEST, read_table
 from stages.data.pairs import sorted_pair_keys
-from stages.data.snapshots import TEST_SNAPSHOT, read_positives, read_seen
+from stages.data.snapshots import (
+    TEST_SNAPSHOT,
+    known_low_ratings,
+    read_low_ratings,
+    read_positives,
+    read_seen,
+)
 from stages.evaluate import Params, build_ranks
 from stages.evaluation.accuracy import user_accuracy
 from stages.evaluation.metrics import list_metrics, mean_metrics, target_ranks
@@ -25,13 +30,16 @@ METRIC, CUTOFF = "ndcg@10", 10
 class Snapshot:
     """The positives that a snapshot knows, and the movies that its users have rated.
 
-    `positives` are the rows of KNOWN_POSITIVES, `users` and `movies` their ascending ids, `seen`
-    the sorted keys of all ratings, and `popularity` is POPULARITY.
+    `positives` are the rows of KNOWN_POSITIVES, `users` and `movies` their ascending ids,
+    `low_ratings` are the rows of LOW_RATINGS, `seen` the sorted keys of all ratings, and
+    `popularity` is POPULARITY.
     """
 
     def __init__(self, data: Path, name: str) -> None:
         self.name = name
         self.positives = read_positives(data / "histories", name)
+        low_ratings = read_low_ratings(data / "seen")
+        self.low_ratings = known_low_ratings(low_ratings, self.positives, name)
         seen = read_seen(data / "seen", name)
         self.seen = sorted_pair_keys(seen)
         self.max_seen = seen.group_by("user_id").len()["len"].max()
@@ -39,10 +47,16 @@ class Snapshot:
         self.users = self.positives["user_id"].unique().sort().to_numpy()
         self.movies = self.positives["movie_id"].unique().sort().to_numpy()
 
-    @cached_property
-    def matrix(self) -> sp.csr_matrix:
-        """[users, movies] float32 ones at the positives, in the class that the libraries take."""
-        return sp.csr_matrix(interaction_matrix(self.positives, self.users, self.movies))
+    def matrix(self, low_weight: float = 0.0) -> sp.csr_matrix:
+        """Return [users, movies] float32 ones at the positives, and `low_weight` at low ratings.
+
+        The matrix is of the class that the libraries take.
+        """
+        matrix = sp.csr_matrix(interaction_matrix(self.positives, self.users, self.movies))
+        if low_weight:
+            low = interaction_matrix(self.low_ratings, self.users, self.movies)
+            matrix += np.float32(low_weight) * sp.csr_matrix(low)
+        return matrix
 
     @property
     def search_count(self) -> int:

@@ -1,8 +1,9 @@
 """Peers that score every movie for every user: factor models and item-to-item models.
 
 ALS, BPR and the item-kNN models are implicit's, EASE is RecTools', and LensKit has an ALS of its
-own. LightFM is left out, because it has no wheel for Python 3.11 and its source does not build
-with a current setuptools.
+own. Where a library takes weights, low ratings are tried as interactions of a smaller weight, as in
+this pipeline. LightFM is left out, because it has no wheel for Python 3.11 and its source does not
+build with a current setuptools.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
@@ -31,42 +34,58 @@ def grid(**values: list) -> list[Settings]:
     return [dict(zip(values, combination)) for combination in product(*values.values())]
 
 
-def implicit_scores(model: Any, snapshot: Snapshot) -> np.ndarray:
+def split_low_weight(settings: Settings) -> tuple[float, Settings]:
+    """Return the weight of low ratings, which is no setting of a library, and the other settings.
+
+    A positive has the weight 1.
+    """
+    return settings["low_weight"], {n: v for n, v in settings.items() if n != "low_weight"}
+
+
+def implicit_scores(model: Any, matrix: sp.csr_matrix) -> np.ndarray:
     """Fit one of implicit's factor models; return [users, movies] scores."""
-    model.fit(snapshot.matrix, show_progress=False)
+    model.fit(matrix, show_progress=False)
     return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
 
 
 def als_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit implicit's ALS (Hu et al. 2008); return [users, movies] scores."""
-    model = AlternatingLeastSquares(**settings, random_state=seed, num_threads=1)
-    return implicit_scores(model, snapshot)
+    low_weight, options = split_low_weight(settings)
+    model = AlternatingLeastSquares(**options, random_state=seed, num_threads=1)
+    return implicit_scores(model, snapshot.matrix(low_weight))
 
 
 def bpr_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit implicit's BPR (Rendle et al. 2009); return [users, movies] scores."""
     model = BayesianPersonalizedRanking(**settings, random_state=seed, num_threads=1)
-    return implicit_scores(model, snapshot)
+    return implicit_scores(model, snapshot.matrix())
 
 
 def knn_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit one of implicit's item-kNN models; return [users, movies] scores."""
-    options = {name: value for name, value in settings.items() if name != "weights"}
-    model = KNN_MODELS[settings["weights"]](**options, num_threads=1)
-    model.fit(snapshot.matrix, show_progress=False)
-    return (snapshot.matrix @ model.similarity).toarray().astype(np.float32)
+    low_weight, options = split_low_weight(settings)
+    matrix = snapshot.matrix(low_weight)
+    model = KNN_MODELS[options.pop("weights")](**options, num_threads=1)
+    model.fit(matrix, show_progress=False)
+    return (matrix @ model.similarity).toarray().astype(np.float32)
 
 
 def ease_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit RecTools' EASE (Steck 2019); return [users, movies] scores."""
-    rows = snapshot.positives.select("user_id", "movie_id").to_pandas()
-    rows = rows.set_axis([Columns.User, Columns.Item], axis=1)
-    rows = rows.assign(**{Columns.Weight: 1.0, Columns.Datetime: "2000-01-01"})
-    dataset = Dataset.construct(rows)
-    model = EASEModel(**settings, recommend_n_threads=1, recommend_use_gpu_ranking=False)
+    low_weight, options = split_low_weight(settings)
+    matrix = snapshot.matrix(low_weight)
+    users, movies = matrix.nonzero()
+    columns = {
+        Columns.User: snapshot.users[users],
+        Columns.Item: snapshot.movies[movies],
+        Columns.Weight: matrix[users, movies].A1,
+        Columns.Datetime: "2000-01-01",
+    }
+    dataset = Dataset.construct(pd.DataFrame(columns))
+    model = EASEModel(**options, recommend_n_threads=1, recommend_use_gpu_ranking=False)
     model.fit(dataset)
     index = dataset.item_id_map.convert_to_internal(snapshot.movies)
-    return (snapshot.matrix @ model.weight[np.ix_(index, index)]).astype(np.float32)
+    return (matrix @ model.weight[np.ix_(index, index)]).astype(np.float32)
 
 
 def lenskit_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
@@ -86,15 +105,27 @@ class ScorePeer(NamedTuple):
     grid: list[Settings]
 
 
+LOW_WEIGHTS = [0.0, 0.25, 0.5]
 KNN_GRID = [
-    *grid(weights=["BM25"], K=[100, 200, 500, 1000], K1=[0.5, 1.2, 2.0], B=[0.2, 0.5, 0.75]),
-    *grid(weights=["TF-IDF", "cosine"], K=[20, 50, 100, 200, 500]),
+    *grid(
+        weights=["BM25"],
+        K=[100, 200, 500, 1000],
+        K1=[0.5, 1.2, 2.0],
+        B=[0.2, 0.5, 0.75],
+        low_weight=LOW_WEIGHTS,
+    ),
+    *grid(weights=["TF-IDF", "cosine"], K=[20, 50, 100, 200, 500], low_weight=LOW_WEIGHTS),
 ]
 SCORE_PEERS = {
     "als": ScorePeer(
         "implicit ALS",
         als_scores,
-        grid(factors=[32, 64, 128], regularization=[3, 10, 30, 100], alpha=[2, 5, 15, 40]),
+        grid(
+            factors=[32, 64, 128],
+            regularization=[3, 10, 30, 100],
+            alpha=[2, 5, 15, 40],
+            low_weight=LOW_WEIGHTS,
+        ),
     ),
     "bpr": ScorePeer(
         "implicit BPR",
@@ -110,7 +141,7 @@ SCORE_PEERS = {
     "ease": ScorePeer(
         "RecTools EASE",
         ease_scores,
-        grid(regularization=[50, 100, 200, 400, 800, 1600]),
+        grid(regularization=[50, 100, 200, 400, 800, 1600], low_weight=LOW_WEIGHTS),
     ),
     "lenskit_als": ScorePeer(
         "LensKit ALS",

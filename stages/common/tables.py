@@ -94,6 +94,14 @@ SEEN = pl.Schema(
         "positive": pl.Boolean,  # the movie is one of the positives before the query
     }
 )
+# The rated movies that are no positive of their user, sorted by user and movie.
+LOW_RATINGS = pl.Schema(
+    {
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "snapshot": pl.UInt8,  # index in SNAPSHOTS of the first one whose models know the rating
+    }
+)
 POPULARITY = pl.Schema(
     {
         "movie_id": pl.Int32,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.common.tables import HISTORIES, KNOWN_POSITIVES, SEEN, read_table
+from stages.common.tables import HISTORIES, KNOWN_POSITIVES, LOW_RATINGS, SEEN, read_table
 
 SNAPSHOTS = ("inner_val", "val", "test")
 RANKER_SNAPSHOTS = SNAPSHOTS[:2]  # the rankers learn from the targets of these
@@ -30,9 +30,14 @@ def read_positives(histories: Path, snapshot: str | None = None) -> pl.DataFrame
     return positives if snapshot is None else known_positives(positives, snapshot)
 
 
+def known_rows(table: pl.DataFrame, snapshot: str) -> pl.DataFrame:
+    """Return the rows that `snapshot` knows, in their order, by the index in `snapshot`."""
+    return table.filter(pl.col("snapshot") <= SNAPSHOTS.index(snapshot))
+
+
 def known_positives(positives: pl.DataFrame, snapshot: str) -> pl.DataFrame:
     """Return the rows of KNOWN_POSITIVES that `snapshot` knows, in their order."""
-    return positives.filter(pl.col("snapshot") <= SNAPSHOTS.index(snapshot))
+    return known_rows(positives, snapshot)
 
 
 def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:
@@ -43,3 +48,23 @@ def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:
 def read_seen(seen: Path, snapshot: str) -> pl.DataFrame:
     """Read SEEN of the queries of `snapshot` from the folder of the stage `seen`."""
     return read_table(seen / f"{snapshot}.parquet", SEEN)
+
+
+def read_low_ratings(seen: Path) -> pl.DataFrame:
+    """Read LOW_RATINGS from the folder of the stage `seen`."""
+    return read_table(seen / "low_ratings.parquet", LOW_RATINGS)
+
+
+def known_low_ratings(
+    low_ratings: pl.DataFrame, positives: pl.DataFrame, snapshot: str
+) -> pl.DataFrame:
+    """Return the rows of LOW_RATINGS that `snapshot` knows, in their order.
+
+    Args:
+        low_ratings: LOW_RATINGS.
+        positives: KNOWN_POSITIVES of the snapshot. A movie that the user rated low, and then as a
+            positive, is one of these alone.
+        snapshot: Name of the snapshot.
+    """
+    known = known_rows(low_ratings, snapshot)
+    return known.join(positives, on=["user_id", "movie_id"], how="anti", maintain_order="left")

@@ -1,4 +1,7 @@
-"""The ease generator: EASE, an item-to-item linear model in closed form."""
+"""The ease generator: EASE, an item-to-item linear model in closed form.
+
+A low rating is an interaction of a smaller weight: its user chose to watch the movie.
+"""
 
 import numpy as np
 import polars as pl
@@ -17,6 +20,9 @@ class Params(Section):
 
     regularization: float = Field(ge=1e-6, le=1e9)
     """Weight of the L2 penalty on the item-to-item weights."""
+
+    low_weight: float = Field(ge=0, le=1)
+    """Weight of a low rating among the interactions; a positive has 1. With 0 there are none."""
 
     max_movies: int = Field(ge=1, le=50_000)
     """Movies that are modelled, those with the most positives: bounds a dense matrix."""
@@ -39,8 +45,14 @@ def ease_weights(matrix: sp.csr_array, regularization: float) -> np.ndarray:
     return weights
 
 
-def fit(positives: pl.DataFrame, params: Params) -> dict[str, np.ndarray]:
+def fit(
+    positives: pl.DataFrame, low_ratings: pl.DataFrame, params: Params
+) -> dict[str, np.ndarray]:
     """Return the arrays of an item-to-item model."""
     return fit_item_item(
-        positives, params.max_movies, lambda matrix: ease_weights(matrix, params.regularization)
+        positives,
+        params.max_movies,
+        lambda matrix: ease_weights(matrix, params.regularization),
+        low_ratings,
+        params.low_weight,
     )

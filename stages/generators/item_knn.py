@@ -55,7 +55,9 @@ def neighbour_weights(matrix: sp.csr_array, params: Params) -> np.ndarray:
     return weights
 
 
-def fit(positives: pl.DataFrame, params: Params) -> dict[str, np.ndarray]:
+def fit(
+    positives: pl.DataFrame, low_ratings: pl.DataFrame, params: Params
+) -> dict[str, np.ndarray]:
     """Return the arrays of an item-to-item model."""
     return fit_item_item(
         positives, params.max_movies, lambda matrix: neighbour_weights(matrix, params)

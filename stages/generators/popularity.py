@@ -14,7 +14,9 @@ class Params(Section):
     """The generator has no parameters."""
 
 
-def fit(positives: pl.DataFrame, params: Params) -> dict[str, np.ndarray]:
+def fit(
+    positives: pl.DataFrame, low_ratings: pl.DataFrame, params: Params
+) -> dict[str, np.ndarray]:
     """Return `movie_ids` and their `counts` of positives, most first; equal counts by movie id."""
     counts = count_by_movie(positives)
     return {"movie_ids": counts["movie_id"].to_numpy(), "counts": counts["len"].to_numpy()}

@@ -23,7 +23,9 @@ class Params(Section):
     """Days before the newest positive in which positives count."""
 
 
-def fit(positives: pl.DataFrame, params: Params) -> dict[str, np.ndarray]:
+def fit(
+    positives: pl.DataFrame, low_ratings: pl.DataFrame, params: Params
+) -> dict[str, np.ndarray]:
     """Return `movie_ids` and their `counts`, most first; equal counts by movie id.
 
     A count is the number of recent positives, plus the number of all positives of the movie

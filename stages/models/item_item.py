@@ -38,38 +38,55 @@ def gram(matrix: sp.csr_array, dtype: type[np.floating]) -> np.ndarray:
 
 
 def fit_item_item(
-    positives: pl.DataFrame, max_movies: int, weights: Callable[[sp.csr_array], np.ndarray]
+    positives: pl.DataFrame,
+    max_movies: int,
+    weights: Callable[[sp.csr_array], np.ndarray],
+    low_ratings: pl.DataFrame | None = None,
+    low_weight: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Return `movie_ids` [m], sorted, and their `weights` [m, m] float32.
+    """Return `movie_ids` [m], sorted, their `weights` [m, m] float32, and the `low_weight`.
 
     Args:
         positives: user_id and movie_id to learn from.
-        max_movies: How many of the most popular movies are modelled.
-        weights: Computes the weights from the [users, m] matrix of ones.
+        max_movies: How many of the movies with the most positives are modelled.
+        weights: Computes the weights from the [users, m] matrix, in which a positive is 1.
+        low_ratings: LOW_RATINGS to learn from.
+        low_weight: Value of a low rating in the matrix.
     """
     movies = most_popular_ids(positives, max_movies)
     users = positives["user_id"].unique().sort().to_numpy()
-    return {"movie_ids": movies, "weights": weights(interaction_matrix(positives, users, movies))}
+    matrix = interaction_matrix(positives, users, movies)
+    if low_ratings is not None:
+        matrix += np.float32(low_weight) * interaction_matrix(low_ratings, users, movies)
+    return {
+        "movie_ids": movies,
+        "weights": weights(matrix),
+        "low_weight": np.array(low_weight, dtype=np.float32),
+    }
 
 
 def recommend(
     arrays: dict[str, np.ndarray], users: np.ndarray, seen: pl.DataFrame, count: int
 ) -> pl.DataFrame:
-    """Return RECOMMENDATIONS, scored by the sum of the weights from a user's positives to a movie.
+    """Return RECOMMENDATIONS, scored by the sum of the weights from a user's movies to a movie.
 
     Args:
-        arrays: `movie_ids` [m], sorted, and `weights` [m, m]: row = positive, column = scored.
+        arrays: `movie_ids` [m], sorted, and `weights` [m, m]: row = the user's movie, column = the
+            scored movie; and `low_weight`, the factor of the weights from movies that are no
+            positives.
         users: [n] ids, ascending.
         seen: SEEN.
         count: Unseen movies per user.
     """
     movies, weights = arrays["movie_ids"], arrays["weights"]
-    positives = interaction_matrix(seen.filter("positive"), users, movies)
+    profiles = interaction_matrix(seen.filter("positive"), users, movies)
+    low = interaction_matrix(seen.filter(~pl.col("positive")), users, movies)
+    profiles += arrays["low_weight"] * low
     seen_matrix = interaction_matrix(seen, users, movies)
 
     def batch_lists(start: int) -> pl.DataFrame:
         rows = slice(start, start + SCORE_BATCH_USERS)
-        scores = positives[rows] @ weights
+        scores = profiles[rows] @ weights
         scores[seen_matrix[rows].nonzero()] = -np.inf
         columns, best = top_columns(scores, count)
         ids = np.where(np.isfinite(best), movies[columns], -1)

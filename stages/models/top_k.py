@@ -23,7 +23,10 @@ class CandidateParams(Section):
     """Movies that every generator recommends to a user."""
 
     exclude: Exclude
-    """Movies that no list holds: all that the user has rated before, or only the positives."""
+    """Movies that no list holds: all that the user has rated before, or only the positives.
+
+    With `positives`, nothing else is made of low ratings either: no model learns from them.
+    """
 
 
 def interaction_matrix(

@@ -28,6 +28,12 @@ class TwoTowerParams(TrainingParams):
     dropout: float = Field(ge=0, le=0.95)
     """Share of the coordinates of users' vectors that are dropped in training."""
 
+    low_weight: float = Field(ge=0, le=1)
+    """Weight of a low rating, which is learned like a positive; a positive has 1. With 0 none is.
+
+    A low-rated movie is at least one that its user chose to watch.
+    """
+
     num_sampled: int = Field(ge=2, le=10_000_000)
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
@@ -148,21 +154,26 @@ def batches(data: TrainingData, params: TwoTowerParams, rng: np.random.Generator
     An epoch has every user once, in random order; users from its start fill up the last batch.
 
     Yields:
-        [b] int32 indices of users, and the [b, movies] float32 weights of their positives: 1, and
-        0 for other movies. Where the catalogue has more than `num_sampled` movies, the columns
-        are a sample, a positive has the weight of its movie, and two more arrays follow: the
-        [movies] int32 indices of the sample, and their [movies] float32 weights.
+        [b] int32 indices of users, and the [b, movies] float32 weights of their positives: 1,
+        `low_weight` for low ratings, and 0 for other movies. Where the catalogue has more than
+        `num_sampled` movies, the columns are a sample, each weight is multiplied by the weight of
+        its movie, and two more arrays follow: the [movies] int32 indices of the sample, and their
+        [movies] float32 weights.
     """
     shape = (len(data.user_ids), len(data.movie_ids))
     ones = np.ones(len(data.user_index), dtype=np.float32)
     positives = sp.csr_array((ones, (data.user_index, data.movie_index)), shape=shape)
+    if params.low_weight:
+        weights = np.full(len(data.low_user_index), params.low_weight, dtype=np.float32)
+        pairs = (data.low_user_index, data.low_movie_index)
+        positives = (positives + sp.csr_array((weights, pairs), shape=shape)).tocsr()
     size, count = params.batch_size, params.num_sampled
     if shape[1] > count:
         # Between uniform and by popularity: rare movies get their turn, popular ones mostly stay.
         probabilities = inclusion_probabilities(np.sqrt(np.bincount(data.movie_index)), count)
 
     def sample_movies(rows: sp.csr_array) -> tuple[np.ndarray, ...]:
-        """Sample columns of [b, all movies] ones; return the arrays after the users'."""
+        """Sample columns of [b, all movies] weights; return the arrays after the users'."""
         sample = systematic_sample(probabilities, count, rng)
         weights = (1 / probabilities[sample]).astype(np.float32)
         sample_index = np.full(shape[1], -1)
@@ -172,7 +183,7 @@ def batches(data: TrainingData, params: TwoTowerParams, rng: np.random.Generator
         is_sampled = column_index >= 0
         row_index, column_index = row_index[is_sampled], column_index[is_sampled]
         positive_weights = np.zeros((size, count), dtype=np.float32)
-        positive_weights[row_index, column_index] = weights[column_index]
+        positive_weights[row_index, column_index] = weights[column_index] * rows.data[is_sampled]
         return positive_weights, sample.astype(np.int32), weights
 
     def epoch() -> Iterator[tuple[np.ndarray, ...]]:

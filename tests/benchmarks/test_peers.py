@@ -14,10 +14,11 @@ from benchmarks.peers.two_stage import (
     ranked_lists,
     train_ranker,
 )
-from stages.common.tables import KNOWN_POSITIVES, POPULARITY, SEEN, write_table
+from stages.common.tables import KNOWN_POSITIVES, LOW_RATINGS, POPULARITY, SEEN, write_table
 from stages.ranker_data import add_labels
 from tests.small_tables import (
     held_out_targets,
+    low_rated_pairs,
     movie_popularity,
     scored_lists,
     seen_pairs,
@@ -43,6 +44,8 @@ def snapshot(tmp_path):
     seen = seen_pairs([(1, 10), (2, 11), (2, 12)], [(1, 11)])
     write_table(seen, tmp_path / "seen" / "val.parquet", SEEN)
     popularity = movie_popularity({10: 1, 11: 1, 12: 1})
+    low = low_rated_pairs([(1, 11), (2, 10)])
+    write_table(low, tmp_path / "seen" / "low_ratings.parquet", LOW_RATINGS)
     write_table(popularity, tmp_path / "movies" / "popularity" / "val.parquet", POPULARITY)
     return Snapshot(tmp_path, "val")
 
@@ -54,7 +57,8 @@ def test_lists_leave_out_positives_and_low_ratings(snapshot):
 
 
 def test_snapshot_counts_its_own_positives_only(snapshot):
-    assert snapshot.matrix.toarray().tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert snapshot.matrix(0.5).toarray().tolist() == [[1, 0.5, 0], [0.5, 1, 1]]
+    assert snapshot.matrix().toarray().tolist() == [[1, 0, 0], [0, 1, 1]]
     assert sorted(snapshot.history_lengths().rows()) == [(1, 1), (2, 2)]
 
 

@@ -4,12 +4,12 @@ import scipy.sparse as sp
 
 from stages.models import item_item
 from stages.models.item_item import fit_item_item, gram, most_popular_ids, recommend
-from tests.small_tables import seen_pairs, user_movie_pairs
+from tests.small_tables import low_rated_pairs, seen_pairs, user_movie_pairs
 
 
 def test_the_sums_of_the_weights_order_the_unseen_movies() -> None:
     weights = np.array([[0, 1, 2], [5, 0, 4], [0, 0, 0]], np.float32)
-    arrays = {"movie_ids": np.array([10, 20, 30]), "weights": weights}
+    arrays = {"movie_ids": np.array([10, 20, 30]), "weights": weights, "low_weight": 0}
     seen = seen_pairs([(7, 10), (7, 99)])
     lists = recommend(arrays, np.array([7]), seen, count=5)
     assert lists.rows() == [(7, 30, 2.0, 1), (7, 20, 1.0, 2)]
@@ -17,7 +17,7 @@ def test_the_sums_of_the_weights_order_the_unseen_movies() -> None:
 
 def test_a_rated_movie_that_is_no_positive_is_left_out_and_adds_nothing_to_the_scores() -> None:
     weights = np.array([[0, 1, 2, 3], [50, 0, 40, 30], [0] * 4, [0] * 4], np.float32)
-    arrays = {"movie_ids": np.array([10, 20, 30, 40]), "weights": weights}
+    arrays = {"movie_ids": np.array([10, 20, 30, 40]), "weights": weights, "low_weight": 0}
     # User 7 has rated movie 20 low, whose weights are large; it is a positive of user 8.
     seen = seen_pairs([(7, 10), (8, 10), (8, 20)], others=[(7, 20), (7, 99), (9, 10)])
     lists = recommend(arrays, np.array([7, 8, 9]), seen, count=5)
@@ -27,11 +27,21 @@ def test_a_rated_movie_that_is_no_positive_is_left_out_and_adds_nothing_to_the_s
     assert lists.filter(user_id=9).rows() == [(9, 20, 0, 1), (9, 30, 0, 2), (9, 40, 0, 3)]
 
 
+def test_a_low_rating_adds_its_weights_at_the_weight_of_a_low_rating() -> None:
+    weights = np.array([[0, 1, 2, 3], [50, 0, 40, 30], [0] * 4, [0] * 4], np.float32)
+    arrays = {"movie_ids": np.array([10, 20, 30, 40]), "weights": weights, "low_weight": 0.1}
+    seen = seen_pairs([(7, 10)], others=[(7, 20), (9, 20)])
+    lists = recommend(arrays, np.array([7, 9]), seen, count=5)
+    assert lists.filter(user_id=7).rows() == [(7, 30, 6.0, 1), (7, 40, 6.0, 2)]
+    assert lists.filter(user_id=9).rows() == [(9, 10, 5.0, 1), (9, 30, 4.0, 2), (9, 40, 3.0, 3)]
+
+
 def test_the_batch_size_does_not_change_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     arrays = {
         "movie_ids": np.arange(1, 21),
         "weights": rng.random((20, 20), dtype=np.float32),
+        "low_weight": np.float32(0.5),
     }
     users = np.arange(1, 31)
     pairs = [(u, m) for u in users for m in rng.choice(np.arange(1, 21), 5, replace=False)]
@@ -60,3 +70,13 @@ def test_a_model_has_the_weights_of_its_movies() -> None:
     arrays = fit_item_item(positives, 2, lambda matrix: matrix.toarray())
     assert arrays["movie_ids"].tolist() == [1, 3]
     assert arrays["weights"].tolist() == [[0, 1], [1, 1], [1, 0]]
+    assert arrays["low_weight"] == 0
+
+
+def test_a_low_rating_has_its_weight_in_the_matrix() -> None:
+    positives = user_movie_pairs([(1, 3), (2, 3), (1, 2), (2, 1), (3, 1)])
+    # Movie 2 is not among the most popular, and user 9 has no positive.
+    low = low_rated_pairs([(1, 1), (3, 2), (3, 3), (9, 3)])
+    arrays = fit_item_item(positives, 2, lambda matrix: matrix.toarray(), low, 0.5)
+    assert arrays["weights"].tolist() == [[0.5, 1], [1, 1], [1, 0.5]]
+    assert arrays["low_weight"] == np.float32(0.5)

@@ -133,9 +133,21 @@ MUTATIONS = {
     ),
     "no list holds a movie that its user has rated": Mutation(
         "stages/seen.py",
-        'if exclude == "rated":',
-        'if exclude == "all":',
-        "stages/test_seen.py::test_all_that_is_rated_before_the_newest_positive_is_seen",
+        'if exclude == "positives":',
+        "if True:",
+        "stages/test_seen.py::test_the_param_decides_what_is_seen[rated]",
+    ),
+    "models know no low rating of the future": Mutation(
+        "stages/seen.py",
+        'pl.col("timestamp") < pl.col(name)',
+        'pl.col("timestamp") >= 0',
+        "stages/test_seen.py::test_a_snapshot_knows_the_low_ratings_before_its_newest_positive",
+    ),
+    "no target is a low rating": Mutation(
+        "stages/seen.py",
+        'pl.col("timestamp") < pl.col(name)',
+        'pl.col("timestamp") <= pl.col(name) + 100',
+        "stages/test_seen.py::test_a_positive_is_no_low_rating",
     ),
     "what is rated in the second of the newest positive is not known": Mutation(
         "stages/data/queries.py",

@@ -44,5 +44,6 @@ def build_small(name: str, tables: dict[str, pl.DataFrame], **changes: object):
 
     module, params = small_retriever(name, **changes)
     assert tables["positives"]["snapshot"].max() == len(SNAPSHOTS) - 1
-    data = training_data(tables["positives"], tables["genres"], LENGTH)
+    inputs = (tables[name] for name in ("positives", "low_ratings", "genres"))
+    data = training_data(*inputs, LENGTH)
     return data, *module.build(data, params, np.random.default_rng(0))

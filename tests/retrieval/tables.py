@@ -7,7 +7,7 @@ from stages.common.tables import QUERIES, RATINGS, TARGETS
 from stages.data.queries import number_queries
 from stages.genre_features import genre_columns
 from stages.histories import build_histories, number_snapshots
-from stages.seen import seen_movies
+from stages.seen import low_ratings, seen_movies
 from stages.time_split import leave_one_out, order
 from tests.conftest import tiny_tables
 
@@ -32,8 +32,9 @@ def tables() -> dict[str, pl.DataFrame]:
     cold = pl.DataFrame({"movie_id": [99], "genres": [["Drama"]]}).cast({"movie_id": pl.Int32})
     return {
         "positives": positives,
+        "low_ratings": low_ratings(ratings, positives),
         "histories": histories,
-        "seen": seen_movies(histories, positives, ratings, "rated"),
+        "seen": seen_movies(histories, positives, ratings),
         "targets": targets,
         "genres": genre_columns(pl.concat([catalogue, cold])),
     }

@@ -18,6 +18,8 @@ def window_data(counts: list[int]) -> TrainingData:
         user_index=users,
         movie_index=movies,
         timestamps=empty,
+        low_user_index=empty,
+        low_movie_index=empty,
         max_length=5,
         catalogue_ids=empty,
         catalogue_genres=empty,

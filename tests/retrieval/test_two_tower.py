@@ -34,7 +34,7 @@ def test_a_sampled_movie_counts_with_its_weight(tables: dict) -> None:
 
 
 def test_batches_have_every_positive_of_their_users(tables: dict) -> None:
-    data, _, batches = build_small("id", tables, batch_size=7)
+    data, _, batches = build_small("id", tables, batch_size=7, low_weight=0.0)
     user_set = set()
     for users, positive_weights in batches():
         assert positive_weights.shape == (7, len(data.movie_ids))
@@ -42,6 +42,20 @@ def test_batches_have_every_positive_of_their_users(tables: dict) -> None:
             assert set(np.flatnonzero(row)) == set(data.movie_index[data.user_index == user])
             user_set.add(int(user))
     assert user_set == set(range(len(data.user_ids)))
+
+
+@pytest.mark.parametrize("num_sampled", [4096, 12])
+def test_a_low_rating_is_a_positive_of_a_smaller_weight(num_sampled: int, tables: dict) -> None:
+    options = {"batch_size": 60, "num_sampled": num_sampled}
+    data, _, batches = build_small("id", tables, **options, low_weight=0.25)
+    low = set(zip(data.low_user_index.tolist(), data.low_movie_index.tolist()))
+    assert len(low) > 60
+    ((users, positive_weights, *sample),) = batches()
+    movies, weights = sample or (range(len(data.movie_ids)), np.ones(len(data.movie_ids)))
+    shares = positive_weights / weights
+    expected = [[0.25 if (u, m) in low else 0 for m in movies] for u in users.tolist()]
+    assert np.array_equal(shares * (shares < 1), expected)
+    assert (shares == 1).sum() > 20
 
 
 def test_movies_are_sampled_with_their_inclusion_probabilities() -> None:
@@ -65,7 +79,7 @@ def test_inclusion_probabilities_are_those_of_the_docstring() -> None:
 def test_a_batch_of_sampled_movies_weighs_positives_so_that_their_mean_is_right(
     tables: dict,
 ) -> None:
-    data, _, batches = build_small("id", tables, batch_size=60, num_sampled=12)
+    data, _, batches = build_small("id", tables, batch_size=60, num_sampled=12, low_weight=0.0)
     mean = np.zeros((60, len(data.movie_ids)))
     for _ in range(1500):
         ((users, positive_weights, sample, weights),) = batches()

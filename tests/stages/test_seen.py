@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, RATINGS
-from stages.seen import seen_movies
+from stages.data.snapshots import SNAPSHOTS, known_low_ratings, read_low_ratings, read_seen
+from stages.seen import low_ratings, seen_movies
+from tests.conftest import tiny_tables
+from tests.tiny_chain import SEEN, run_chain
 
 # By user: movie, rating and time. User 1 rates movie 9 low, and again as a positive target.
 RATED = {
@@ -33,7 +38,7 @@ def query(user: int, source: int, movies: list[int], times: list[int]) -> pl.Dat
 def test_all_that_is_rated_before_the_newest_positive_is_seen(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
-    table = seen_movies(query(1, 1, [1, 2], [20, 31]), positives, ratings, "rated")
+    table = seen_movies(query(1, 1, [1, 2], [20, 31]), positives, ratings)
     assert table.rows() == [
         (1, 1, True),
         (1, 2, True),
@@ -47,15 +52,23 @@ def test_all_that_is_rated_before_the_newest_positive_is_seen(
 def test_a_rating_of_the_second_of_the_newest_positive_may_be_later(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
-    table = seen_movies(query(1, 1, [1], [20]), positives, ratings, "rated")
+    table = seen_movies(query(1, 1, [1], [20]), positives, ratings)
     assert table.rows() == [(1, 1, True), (1, 5, False)]  # movie 6 is rated at second 20
 
 
-def test_the_older_rule_excludes_positives_only(
-    ratings: pl.DataFrame, positives: pl.DataFrame
+@pytest.mark.parametrize("exclude", ["rated", "positives"])
+def test_the_param_decides_what_is_seen(
+    exclude: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = seen_movies(query(1, 1, [1, 2], [20, 31]), positives, ratings, "positives")
-    assert table.rows() == [(1, 1, True), (1, 2, True)]
+    ratings, movies = tiny_tables()
+    run_chain(tmp_path, (ratings, movies), candidates__exclude=exclude)
+    monkeypatch.chdir(tmp_path)
+    for snapshot in SNAPSHOTS:
+        table = read_seen(SEEN, snapshot)
+        assert table["positive"].any()
+        assert table["positive"].all() == (exclude == "positives")
+    low = read_low_ratings(SEEN)
+    assert (low.height == 0) == (exclude == "positives")
 
 
 def test_queries_of_one_user_have_seen_what_is_before_each(
@@ -64,7 +77,7 @@ def test_queries_of_one_user_have_seen_what_is_before_each(
     queries = pl.concat(
         [query(1, 1, [1], [20]), query(2, 2, [1], [6]), query(70, 1, [1, 2], [20, 31])]
     )
-    table = seen_movies(queries, positives, ratings, "rated")
+    table = seen_movies(queries, positives, ratings)
     by_query = dict(table.group_by("user_id").agg(pl.col("movie_id").sort()).rows())
     assert by_query == {1: [1, 5], 2: [1, 8], 70: [1, 2, 5, 6, 7, 9]}
 
@@ -73,5 +86,35 @@ def test_positives_beyond_the_length_of_a_history_are_seen(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
     cut = query(1, 1, [2], [31]).with_columns(history_length=pl.lit(2, dtype=pl.UInt32))
-    table = seen_movies(cut, positives, ratings, "positives")
+    table = seen_movies(cut, positives, ratings.clear())
     assert table.rows() == [(1, 1, True), (1, 2, True)]
+
+
+# A snapshot knows user 1 up to the time 10, 20 and 30, and user 2 from the second one on.
+TIMES = [(1, 1, 10, 0), (1, 2, 20, 1), (1, 3, 30, 2), (2, 1, 15, 1)]
+
+
+def low_rating_table(rated: dict[int, list[tuple[int, int]]]) -> pl.DataFrame:
+    """LOW_RATINGS of movie and time by user, under the positives of `TIMES`."""
+    rows = [(user, movie, 1.0, time, 0) for user, pairs in rated.items() for movie, time in pairs]
+    ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
+    return low_ratings(ratings, pl.DataFrame(TIMES, schema=KNOWN_POSITIVES, orient="row"))
+
+
+def test_a_snapshot_knows_the_low_ratings_before_its_newest_positive() -> None:
+    rated = {1: [(5, 9), (6, 10), (7, 20), (8, 30), (4, 31)], 2: [(9, 14), (5, 15)], 3: [(9, 1)]}
+    # A rating of the second of the newest positive may be later. User 3 has no positive.
+    assert low_rating_table(rated).rows() == [(1, 5, 0), (1, 6, 1), (1, 7, 2), (2, 9, 1)]
+
+
+def test_a_positive_is_no_low_rating() -> None:
+    rated = {1: [(1, 10), (2, 20), (3, 30), (9, 40)], 2: [(1, 15)]}
+    assert low_rating_table(rated).rows() == []
+
+
+def test_a_movie_is_low_until_it_is_a_positive() -> None:
+    low = low_rating_table({1: [(3, 5), (5, 6), (5, 25)]})
+    assert low.rows() == [(1, 3, 0), (1, 5, 0)]
+    positives = pl.DataFrame(TIMES, schema=KNOWN_POSITIVES, orient="row")
+    known = {s: known_low_ratings(low, positives[:n], s) for s, n in zip(SNAPSHOTS, (1, 2, 3))}
+    assert [table["movie_id"].to_list() for table in known.values()] == [[3, 5], [3, 5], [5]]

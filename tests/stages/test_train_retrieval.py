@@ -9,10 +9,16 @@ from stages import train_retrieval
 from stages.common.files import read_arrays
 from stages.common.params import YAML
 from stages.common.stage import StageError
-from stages.data.snapshots import SNAPSHOTS, known_positives, read_positives
+from stages.data.snapshots import (
+    SNAPSHOTS,
+    known_low_ratings,
+    known_positives,
+    read_positives,
+)
 from stages.evaluation.accuracy import MAIN_METRICS
 from stages.models.towers import movie_embeddings
 from stages.models.user_vectors import user_embeddings, with_fold_in
+from stages.retrieval.data import training_data
 from tests.conftest import ROOT, edit_params
 from tests.retrieval.small_models import RETRIEVERS, train_small
 from tests.retrieval.tables import tables  # noqa: F401 (a fixture)
@@ -63,6 +69,26 @@ def test_later_snapshots_know_more_and_start_from_the_weights_of_the_previous_on
     # One epoch at so low a rate hardly changes the weights.
     rows = np.searchsorted(models["test"]["movie_ids"], models["inner_val"]["movie_ids"])
     assert np.allclose(models["test"]["movie"][rows], models["inner_val"]["movie"], atol=1e-3)
+
+
+def test_every_snapshot_learns_from_the_low_ratings_that_it_knows(
+    tables: dict,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = []
+
+    def record(positives: pl.DataFrame, low_ratings: pl.DataFrame, *rest: object):
+        inputs.append(low_ratings)
+        return training_data(positives, low_ratings, *rest)
+
+    monkeypatch.setattr(train_retrieval, "training_data", record)
+    train_small("id", tables, epochs=1)
+    for snapshot, low_ratings in zip(SNAPSHOTS, inputs, strict=True):
+        positives = known_positives(tables["positives"], snapshot)
+        known = known_low_ratings(tables["low_ratings"], positives, snapshot)
+        assert low_ratings.equals(known)
+    heights = [table.height for table in inputs]
+    assert 0 < heights[0] < heights[1] < heights[2]
 
 
 @pytest.fixture
