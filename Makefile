@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: repro plots test test-all lint peers requirements audit
+.PHONY: repro plots test test-ci test-all lint peers requirements audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -20,6 +20,11 @@ plots: $(VENV)/installed
 
 test: $(VENV)/installed
 	python -m pytest -m "not long" $(SHARED_OUT)
+
+# The tests, and the part of the long ones whose turn is today; three days run them all.
+test-ci: $(VENV)/installed
+	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
+	python -m pytest --long-part $$(( $$(date +%-j) % 3 ))/3 $(SHARED_OUT)
 
 # Also the long ones, and the recipes of docs/: experiments, sharing through a local S3 server, a Ray
 # cluster.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,12 @@ SMALL = {
     "num_hard_negatives": 4,
 }
 GENRES = ["Action", "Comedy", "Drama", "Sci-Fi"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that selects a part of the long tests."""
+    text = "run part N of M of the tests marked long, and all others; N counts from 0"
+    parser.addoption("--long-part", metavar="N/M", default="0/1", help=text)
 
 
 def tiny_tables(users: int = 60, movies: int = 40) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -191,10 +198,19 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one of several processes do all tests of the finished run, which takes minutes."""
-    for item in items:
-        if "finished_run" in getattr(item, "fixturenames", ()):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Select a part of the long tests, and group those of the finished run.
+
+    A hash of a test's name says which part it is in. One of several processes does all tests of the
+    finished run, which takes minutes.
+    """
+    part, parts = map(int, config.getoption("--long-part").split("/"))
+    for item in items[:]:
+        in_part = zlib.crc32(item.nodeid.encode()) % parts == part
+        if not in_part and item.get_closest_marker("long"):
+            items.remove(item)
+            config.hook.pytest_deselected(items=[item])
+        elif "finished_run" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("finished_run"))
 
 
