@@ -86,16 +86,16 @@ def generator_rows(_: int) -> Iterator[str]:
 def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[str, set[str]]]:
     """Return the ranker's examples by snapshot with all candidates, and the features by group."""
     sources = FeatureSources(
-        candidates=DATA / ranker.candidates,
+        lists=DATA,
         movies=DATA / "movies",
         histories=HISTORIES,
-        embeddings=DATA / "embeddings" / ranker.retriever,
+        embeddings=DATA / "embeddings",
         generators=DATA / "models" / "generators",
     )
     tables: dict[str, pl.DataFrame] = {}
     for snapshot in RANKER_SNAPSHOTS:
-        histories, context = read_context(sources, snapshot)
-        candidates = pl.read_parquet(sources.candidates / f"{snapshot}.parquet")
+        histories, context = read_context(sources, ranker.retriever, snapshot)
+        candidates = pl.read_parquet(sources.lists / ranker.candidates / f"{snapshot}.parquet")
         table = generator_features(candidates, ranker.feature_groups)
         targets = read_table(TARGETS_FOLDER / f"{snapshot}.parquet", TARGETS)
         table = add_labels(table, targets, ranker.drop_users_without_hit)

@@ -82,7 +82,7 @@ def main() -> None:
         rows = {row["stage"]: row for row in pl.read_csv(path).to_dicts()}
     for name, (command, wdir) in stage_commands(options.work).items():
         if re.fullmatch(options.stages, name):
-            cost = measure(["sh", "-c", command], wdir, options.memory)
+            cost = measure(["env", f"DVC_STAGE={name}", "sh", "-c", command], wdir, options.memory)
             rows[name] = {"stage": name, **cost._asdict()}
             write_csv(pl.DataFrame(list(rows.values())), path)
     ratings = read_json(options.work / "metrics" / "data.json")["ratings"]

@@ -83,7 +83,9 @@ def start(step: Step, folder: Path) -> subprocess.Popen:
     for output in step.outputs:
         if (folder / output).is_symlink():
             (folder / output).unlink()
-    command = [sys.executable, *shlex.split(step.command)[1:]]
+    # No shell runs here to put the name of the stage into the command, as under DVC.
+    command = shlex.split(step.command.replace("$DVC_STAGE", step.name))
+    command[0] = sys.executable
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (folder / f"{step.name}.log").open("w") as log:
         return subprocess.Popen(

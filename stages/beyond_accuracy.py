@@ -2,13 +2,19 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from stages.common.files import write_csv, write_json
 from stages.common.params import load_params, read_seed, read_value
 from stages.common.stage import StageError, atomic_write, run_stage
-from stages.common.systems import LeaderboardParams, system_list_paths, system_names
+from stages.common.systems import (
+    LeaderboardParams,
+    block_names,
+    system_list_paths,
+    system_names,
+)
 from stages.common.tables import (
     POPULARITY,
     RANKS,
@@ -44,7 +50,7 @@ class Sources:
     histories: Path
     seen: Path
     movies: Path
-    embeddings: Path  # of one retriever, for the movies' vectors
+    embeddings: Path  # of all retrievers
 
 
 def later_low_ratings(
@@ -72,11 +78,12 @@ def read_context(
         popular_lists: The top of the popularity baseline's lists.
     """
     movies, snapshot = sources.movies, f"{TEST_SNAPSHOT}.parquet"
+    retriever = read_value("evaluate.item_vectors", Literal[tuple(block_names("retrievers"))])
     return build_list_context(
         users=targets["user_id"].unique().sort().to_numpy(),
         popularity=read_table(movies / "popularity" / snapshot, POPULARITY),
         genres=read_table(movies / "genres.parquet"),
-        vectors=read_table(sources.embeddings / TEST_SNAPSHOT / "movies.parquet"),
+        vectors=read_table(sources.embeddings / retriever / TEST_SNAPSHOT / "movies.parquet"),
         num_users=read_positives(sources.histories, TEST_SNAPSHOT)["user_id"].n_unique(),
         positives=read_seen(sources.seen, TEST_SNAPSHOT).filter("positive"),
         popular_lists=popular_lists,

@@ -52,20 +52,20 @@ def search_unseen(
     return concat_user_lists(list(parallel_map(batch_lists, batches, "batches of users")))
 
 
-def main(index: Path, embeddings: Path, seen: Path, candidates: Path) -> str:
-    """Write RECOMMENDATIONS of every snapshot."""
+def main(name: str, index: Path, embeddings: Path, seen: Path, candidates: Path) -> str:
+    """Write RECOMMENDATIONS of the retriever `name` for every snapshot."""
     count = load_params(CandidateParams, "candidates").count
     rows = 0
     for snapshot in SNAPSHOTS:
-        users = read_table(embeddings / snapshot / "users.parquet").sort("user_id")
+        users = read_table(embeddings / name / snapshot / "users.parquet").sort("user_id")
         lists = search_unseen(
-            faiss.read_index(str(index / f"{snapshot}.faiss")),
+            faiss.read_index(str(index / name / f"{snapshot}.faiss")),
             users["user_id"].to_numpy(),
             users["embedding"].to_numpy(),
             read_seen(seen, snapshot),
             count,
         )
-        write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
+        write_table(lists, candidates / name / f"{snapshot}.parquet", RECOMMENDATIONS)
         rows += lists.height
     return f"{users.height:,} queries -> {rows:,} candidates of {len(SNAPSHOTS)} snapshots"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
+from stages.common.params import read_value
 from stages.common.stage import StageError, atomic_write, run_stage
 from stages.data.raw_formats import raw_file_names
 
@@ -141,11 +142,12 @@ def download(source: str, sources: Path, raw: Path, parts: Path) -> None:
         archive.unlink()
 
 
-def main(source: Path, sources: Path, raw: Path) -> str:
+def main(sources: Path, raw: Path) -> str:
     """Fill `raw` with the ratings file and the movies file of the source, in their own format."""
+    source = read_value("data.source", str)
     with atomic_write(raw) as temporary:
         temporary.mkdir()
-        download(str(source), sources, temporary, raw.with_name("parts"))
+        download(source, sources, temporary, raw.with_name("parts"))
         names = sorted(p.name for p in temporary.iterdir())
     return f"{source} -> {', '.join(names)}"
 

@@ -18,11 +18,11 @@ def embedding_table(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFr
     return pl.DataFrame({key: ids, "embedding": np.ascontiguousarray(vectors, dtype=np.float32)})
 
 
-def main(model: Path, histories: Path, embeddings: Path) -> str:
-    """Write movies.parquet and users.parquet for every snapshot."""
+def main(name: str, models: Path, histories: Path, embeddings: Path) -> str:
+    """Write movies.parquet and users.parquet of the retriever `name` for every snapshot."""
     shapes = {}
     for snapshot in SNAPSHOTS:
-        arrays = read_arrays(model / f"{snapshot}.npz")
+        arrays = read_arrays(models / name / f"{snapshot}.npz")
         users = read_histories(histories, snapshot)
         for kind, (ids, vectors) in {
             "movie": movie_embeddings(arrays),
@@ -30,7 +30,7 @@ def main(model: Path, histories: Path, embeddings: Path) -> str:
         }.items():
             key = f"{kind}_id"
             schema = embeddings_schema(key, vectors.shape[1])
-            path = embeddings / snapshot / f"{kind}s.parquet"
+            path = embeddings / name / snapshot / f"{kind}s.parquet"
             write_table(embedding_table(key, ids, vectors), path, schema)
             shapes[kind] = vectors.shape
     return ", ".join(f"{n:,} {kind}s of {d} dimensions" for kind, (n, d) in shapes.items())

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -26,7 +27,6 @@ class Sources:
     seen: Path
     models: Path
     index: Path
-    ranker: Path
 
 
 def ranker_generators(ranker: RankerParams, name: str) -> list[str]:
@@ -42,7 +42,7 @@ def ranker_generators(ranker: RankerParams, name: str) -> list[str]:
 
 def read_settings() -> Settings:
     """Return the part of params.yaml that serving needs."""
-    name = read_value("export.ranker", str)
+    name = read_value("export.ranker", Literal[tuple(block_names("rankers"))])
     ranker = load_params(RankerParams, f"rankers.{name}")
     return Settings(
         ranker=name,
@@ -83,7 +83,7 @@ def main(sources: Sources, bundle: Path) -> str:
         },
         arrays={name: read_arrays(folder / f"{test}.npz") for name, folder in folders.items()},
         indexes={name: read_index(sources.index / name / f"{test}.faiss") for name in towers},
-        boosters=read_booster_texts(sources.ranker),
+        boosters=read_booster_texts(sources.models / "rankers" / settings.ranker),
     )
     with atomic_write(bundle) as temporary:
         temporary.mkdir()

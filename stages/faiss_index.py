@@ -61,16 +61,19 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, params: Params) -> faiss.I
     return id_index
 
 
-def main(embeddings: Path, popularity: Path, index: Path) -> str:
-    """Index every movie with a positive: by the evaluation protocol, these are the candidates."""
+def main(name: str, embeddings: Path, popularity: Path, index: Path) -> str:
+    """Index every movie with a positive: by the evaluation protocol, these are the candidates.
+
+    `name` is the retriever.
+    """
     params = load_params(Params, "faiss")
     for snapshot in SNAPSHOTS:
         counts = read_table(popularity / f"{snapshot}.parquet", POPULARITY)
         candidates = counts.filter(pl.col("positives") > 0).select("movie_id")
-        table = read_table(embeddings / snapshot / "movies.parquet")
+        table = read_table(embeddings / name / snapshot / "movies.parquet")
         table = table.join(candidates, on="movie_id", how="semi").sort("movie_id")
         movies = build_index(table["movie_id"].to_numpy(), table["embedding"].to_numpy(), params)
-        with atomic_write(index / f"{snapshot}.faiss") as temporary:
+        with atomic_write(index / name / f"{snapshot}.faiss") as temporary:
             temporary.write_bytes(faiss.serialize_index(movies))
     return f"{movies.ntotal:,} movies, {params.kind}"
 

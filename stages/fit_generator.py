@@ -19,7 +19,7 @@ from stages.data.snapshots import (
 from stages.models.top_k import CandidateParams
 
 
-def main(name: str, histories: Path, seen: Path, model: Path, candidates: Path) -> str:
+def main(name: str, histories: Path, seen: Path, models: Path, candidates: Path) -> str:
     """Write the arrays and RECOMMENDATIONS of the generator `name` for every snapshot."""
     generator = importlib.import_module(f"stages.generators.{name}")
     params = load_params(generator.Params, f"generators.{name}")
@@ -31,8 +31,8 @@ def main(name: str, histories: Path, seen: Path, model: Path, candidates: Path) 
         users = read_histories(histories, snapshot)["user_id"].to_numpy()
         arrays = generator.fit(positives, low_ratings, params)
         lists = generator.recommend(arrays, users, read_seen(seen, snapshot), count)
-        write_arrays(arrays, model / f"{snapshot}.npz")
-        write_table(lists, candidates / f"{snapshot}.parquet", RECOMMENDATIONS)
+        write_arrays(arrays, models / name / f"{snapshot}.npz")
+        write_table(lists, candidates / name / f"{snapshot}.parquet", RECOMMENDATIONS)
     movies = len(arrays["movie_ids"])
     return f"{movies:,} movies -> {lists.height:,} candidates for {len(users):,} queries"
 

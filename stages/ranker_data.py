@@ -75,20 +75,19 @@ def main(name: str, sources: FeatureSources, targets: Path, examples: Path) -> s
         if group not in groups:
             key = f"rankers.{name}.feature_groups"
             raise StageError(f"{key}: {group!r} does not exist; use some of {', '.join(groups)}")
+    folder = sources.lists / params.candidates
     seed, counts = read_seed(), []
     for snapshot in RANKER_SNAPSHOTS:
-        histories, context = read_context(sources, snapshot)
-        candidates = read_table(sources.candidates / f"{snapshot}.parquet")
-        table = generator_features(
-            as_merged(candidates, sources.candidates.name), params.feature_groups
-        )
+        histories, context = read_context(sources, params.retriever, snapshot)
+        lists = read_table(folder / f"{snapshot}.parquet")
+        table = generator_features(as_merged(lists, folder.name), params.feature_groups)
         labels = read_table(targets / f"{snapshot}.parquet", TARGETS)
         table = add_labels(table, labels, params.drop_users_without_hit)
         table = sample_negatives(table, params.negatives_per_user, seed)
         table = append_features(table, histories, context, params.feature_groups)
         source_users = histories.select("user_id", "source_user_id")
         table = table.join(source_users, on="user_id", how="left", maintain_order="left")
-        write_table(table, examples / f"{snapshot}.parquet", table.schema)
+        write_table(table, examples / name / f"{snapshot}.parquet", table.schema)
         counts.append(table.height)
     return f"{counts} rows by snapshot, {table.width} columns"
 

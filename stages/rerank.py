@@ -7,6 +7,7 @@ import polars as pl
 
 from stages.common.params import load_params, read_value
 from stages.common.stage import run_stage
+from stages.common.systems import ranker_system
 from stages.common.tables import (
     RECOMMENDATIONS,
     parquet_appender,
@@ -40,25 +41,28 @@ def rerank(boosters: list[lgb.Booster], features: pl.DataFrame, threads: int) ->
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(name: str, model: Path, sources: FeatureSources, recommendations: Path) -> str:
+def main(name: str, models: Path, sources: FeatureSources, recommendations: Path) -> str:
     """Write RECOMMENDATIONS of the ranker `name`, computed in batches of users."""
     threads = read_value("lightgbm.num_threads", int)
-    groups = load_params(RankerParams, f"rankers.{name}").feature_groups
-    boosters = parse_boosters(read_booster_texts(model))
-    candidates = sources.candidates / f"{TEST_SNAPSHOT}.parquet"
-    histories, context = read_context(sources, TEST_SNAPSHOT)
+    params = load_params(RankerParams, f"rankers.{name}")
+    groups = params.feature_groups
+    boosters = parse_boosters(read_booster_texts(models / name))
+    folder = sources.lists / params.candidates
+    candidates = folder / f"{TEST_SNAPSHOT}.parquet"
+    histories, context = read_context(sources, params.retriever, TEST_SNAPSHOT)
+    path = recommendations / ranker_system(name) / f"{TEST_SNAPSHOT}.parquet"
 
     def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
         return read_user_rows(candidates, users), user_rows(histories, users)
 
     def score(tables: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
         rows, user_histories = tables
-        features = generator_features(as_merged(rows, sources.candidates.name), groups)
+        features = generator_features(as_merged(rows, folder.name), groups)
         features = build_features(features, user_histories, context, groups)
         return rerank(boosters, features, thread_limit(threads))
 
     rows = 0
-    with parquet_appender(recommendations, RECOMMENDATIONS) as append:
+    with parquet_appender(path, RECOMMENDATIONS) as append:
         ranges = user_ranges(read_user_ids(candidates))
         batches = parallel_map(score, ranges, "batches of users", uses_all_cores=True, read=read)
         for lists in batches:

@@ -1,6 +1,7 @@
 """Stage: check `data.source` before anything is downloaded or read."""
 
 import json
+import os
 from pathlib import Path
 
 from stages.common.params import read_value
@@ -16,14 +17,14 @@ def describe(source: str, sources: Path) -> dict[str, str]:
     Raises:
         StageError: It is neither.
     """
-    path = sources / source  # `source` itself if it is absolute
-    if path.is_file() and not Path(source).is_absolute():
+    names = sorted(p.name for p in sources.iterdir() if p.is_file())
+    if source in names:
         return {"source": source, "kind": "built-in"}
-    if path.is_dir() and source:
+    # `os.path` takes any text, where `Path.is_dir` fails for a long one.
+    if source and os.path.isdir(sources / source):  # `source` itself if it is absolute
         return {"source": source, "kind": "folder"}
-    names = ", ".join(sorted(p.name for p in sources.iterdir() if p.is_file()))
-    hint = f"use one of {names}, or the absolute path of a folder"
-    if source and Path(source).is_dir():
+    hint = f"use one of {', '.join(names)}, or the absolute path of a folder"
+    if source and os.path.isdir(source):
         hint = f"write its absolute path, {Path(source).resolve()}"
     raise StageError(f"data.source: {source!r} is not known; {hint}")
 

@@ -211,11 +211,11 @@ def train(
     return boosters, means[-1]
 
 
-def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
+def main(name: str, examples: Path, models: Path, importance_tables: Path) -> str:
     """Write the boosters of the ranker `name` as text, and the importance of its features."""
     seed, ranker = read_seed(), load_params(RankerParams, f"rankers.{name}")
     tables = [
-        read_table(examples / f"{snapshot}.parquet").select(
+        read_table(examples / name / f"{snapshot}.parquet").select(
             pl.lit(number, pl.UInt8).alias("snapshot"), pl.all()
         )
         for number, snapshot in enumerate(RANKER_SNAPSHOTS)
@@ -231,9 +231,9 @@ def main(name: str, examples: Path, model: Path, importance_table: Path) -> str:
     else:
         boosters, metric = train(rows, params, options, seed)
     for number, booster in enumerate(boosters):
-        with atomic_write(model / f"{number}.txt") as temporary:
+        with atomic_write(models / name / f"{number}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")
-    write_csv(importance(boosters), importance_table)
+    write_csv(importance(boosters), importance_tables / f"{name}.csv")
     trees = f"{len(boosters)} x {boosters[0].num_trees()} trees"
     return f"{rows.height:,} rows -> {trees}, cross-validated {ranker.metric} {metric:.4f}"
 

@@ -188,8 +188,8 @@ def main(
     seen: Path,
     targets: Path,
     genres: Path,
-    model: Path,
-    curve: Path,
+    models: Path,
+    curves: Path,
 ) -> str:
     """Write the arrays of every snapshot and the learning curve of the retriever `name`."""
     retriever, params = load_retriever(name)
@@ -217,8 +217,8 @@ def main(
         if not all(np.isfinite(v).all() for v in weights.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
         positives = known_positives(tables["positives"], snapshot)
-        write_arrays(with_fold_in(weights, positives), model / f"{snapshot}.npz")
-    write_csv(pl.DataFrame(first_fit.curve), curve)
+        write_arrays(with_fold_in(weights, positives), models / name / f"{snapshot}.npz")
+    write_csv(pl.DataFrame(first_fit.curve), curves / f"{name}.csv")
     best = first_fit.curve[first_fit.epoch - 1]
     metrics = ", ".join(f"{metric} {best[metric]:.4f}" for metric in MAIN_METRICS)
     count = tables["positives"].height

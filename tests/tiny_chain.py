@@ -38,6 +38,13 @@ DATA = Path("data")
 SPLIT, MOVIES, MODELS = DATA / "split", DATA / "movies", DATA / "models"
 HISTORIES, SEEN, TARGETS = DATA / "histories", DATA / "seen", DATA / "targets"
 CANDIDATES, RECOMMENDATIONS = DATA / "candidates", DATA / "recommendations"
+FEATURE_SOURCES = FeatureSources(
+    lists=DATA,
+    movies=MOVIES,
+    histories=HISTORIES,
+    embeddings=DATA / "embeddings",
+    generators=MODELS / "generators",
+)
 SMALL = {
     "histories__max_length": LENGTH,
     "candidates__count": 15,
@@ -96,7 +103,7 @@ def write_towers(rng: np.random.Generator, retrievers: list[str]) -> None:
             write_arrays(arrays, MODELS / "retrievers" / name / f"{snapshot}.npz")
 
 
-def export_bundle(ranker: str, bundle: Path) -> None:
+def export_bundle(bundle: Path) -> None:
     """Run the stage `export` in the current folder."""
     sources = export.Sources(
         ids=DATA / "ids",
@@ -105,20 +112,8 @@ def export_bundle(ranker: str, bundle: Path) -> None:
         seen=SEEN,
         models=MODELS,
         index=DATA / "index",
-        ranker=MODELS / "rankers" / ranker,
     )
     export.main(sources, bundle)
-
-
-def feature_sources(ranker: dict) -> FeatureSources:
-    """The inputs of a ranker, from its block of params.yaml."""
-    return FeatureSources(
-        candidates=DATA / ranker["candidates"],
-        movies=MOVIES,
-        histories=HISTORIES,
-        embeddings=DATA / "embeddings" / ranker["retriever"],
-        generators=MODELS / "generators",
-    )
 
 
 def run_split(ratings: Path) -> None:
@@ -150,20 +145,17 @@ def run_chain(
         genre_features.main(catalogue, genres)
         movie_popularity.main(catalogue, HISTORIES, popularity)
         for name in params["generators"]:
-            fit_generator.main(
-                name, HISTORIES, SEEN, MODELS / "generators" / name, CANDIDATES / name
-            )
+            fit_generator.main(name, HISTORIES, SEEN, MODELS / "generators", CANDIDATES)
         write_towers(np.random.default_rng(11), list(params["retrievers"]))
+        vectors, index = DATA / "embeddings", DATA / "index"
         for name in params["retrievers"]:
-            vectors, index = DATA / "embeddings" / name, DATA / "index" / name
-            embeddings.main(MODELS / "retrievers" / name, HISTORIES, vectors)
-            faiss_index.main(vectors, popularity, index)
-            candidates.main(index, vectors, SEEN, CANDIDATES / name)
+            embeddings.main(name, MODELS / "retrievers", HISTORIES, vectors)
+            faiss_index.main(name, vectors, popularity, index)
+            candidates.main(name, index, vectors, SEEN, CANDIDATES)
         fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")
-        for name, ranker in params["rankers"].items():
-            examples, model = DATA / "examples" / name, MODELS / "rankers" / name
-            sources = feature_sources(ranker)
-            ranker_data.main(name, sources, TARGETS, examples)
-            train_ranker.main(name, examples, model, folder / f"{name}.csv")
-            rerank.main(name, model, sources, RECOMMENDATIONS / f"ranker_{name}" / "test.parquet")
-        export_bundle(params["export"]["ranker"], DATA / "bundle")
+        examples, models = DATA / "examples", MODELS / "rankers"
+        for name in params["rankers"]:
+            ranker_data.main(name, FEATURE_SOURCES, TARGETS, examples)
+            train_ranker.main(name, examples, models, folder)
+            rerank.main(name, models, FEATURE_SOURCES, RECOMMENDATIONS)
+        export_bundle(DATA / "bundle")

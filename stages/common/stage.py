@@ -5,6 +5,7 @@ import dataclasses
 import glob
 import inspect
 import os
+import re
 import shutil
 import sys
 import threading
@@ -15,6 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+# The name of a block of params.yaml. It becomes part of paths and names a module.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+NAME_RULE = "use letters, digits and _ in the name, a letter first"
+
 
 class StageError(Exception):
     """An error that the user can mend: `<file or key>: <what is wrong>; <what to do>`."""
@@ -23,8 +28,9 @@ class StageError(Exception):
 def run_stage(main: Callable[..., str]) -> None:
     """Call `main` with the command line's arguments, then exit.
 
-    A `str` parameter of `main` is a positional argument, a `Path` is the option `--name PATH`, and
-    a dataclass stands for one option per field. All are required. `main` returns a summary of its
+    A `str` parameter of `main` is a positional argument: the name of a block of params.yaml, or
+    `<stage>@<name>`, as DVC has it in `$DVC_STAGE`. A `Path` is the option `--name PATH`, and a
+    dataclass stands for one option per field. All are required. `main` returns a summary of its
     input and output, which is printed with the time taken. A `StageError` is printed as one line
     and ends the process with code 1. Any other exception is a bug and keeps its traceback.
     """
@@ -41,14 +47,15 @@ def run_stage(main: Callable[..., str]) -> None:
     values = vars(parser.parse_args())
     _exit_with_dvc()
     try:
-        summary = main(**{name: _argument(name, kind, values) for name, kind in types.items()})
+        arguments = {name: _argument(name, kind, values) for name, kind in types.items()}
+        summary = main(**arguments)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except MemoryError as error:
         print(f"error: memory: {error}; see `positives.sample_users`", file=sys.stderr)
         sys.exit(1)
-    variant = [value for value in values.values() if isinstance(value, str)]
+    variant = [value for value in arguments.values() if isinstance(value, str)]
     name = "@".join([Path(sys.argv[0]).stem, *variant])
     print(f"{name}: {summary}, {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
@@ -61,7 +68,16 @@ def _options(name: str, kind: Any) -> dict[str, Any]:
 
 
 def _argument(name: str, kind: Any, values: dict[str, Any]) -> Any:
-    """Return the value of one parameter of `main` from the parsed command line."""
+    """Return the value of one parameter of `main` from the parsed command line.
+
+    Raises:
+        StageError: A name has other characters than `NAME`.
+    """
+    if kind is str:
+        block = values[name].partition("@")[2] or values[name]
+        if not NAME.fullmatch(block):
+            raise StageError(f"{values[name]!r}: is no name of a block; {NAME_RULE}")
+        return block
     if dataclasses.is_dataclass(kind):
         return kind(**{option: values[option] for option in _options(name, kind)})
     return values[name]

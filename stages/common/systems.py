@@ -4,17 +4,15 @@ A candidate generator is a block of `generators` or `retrievers`. A system is an
 `evaluate` measures: every generator, `fusion`, and `ranker_<name>` for every block of `rankers`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from stages.common.params import Section, load_params, read_section, read_value
-from stages.common.stage import StageError
+from stages.common.stage import NAME, NAME_RULE, StageError
 
 FUSION = "fusion"
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class LeaderboardParams(Section):
@@ -34,7 +32,7 @@ def block_names(section: str) -> list[str]:
         raise StageError(f"{section}: must hold one block per name; see the default params.yaml")
     for name in blocks:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise StageError(f"{section}.{name}: use letters, digits and _ in the name")
+            raise StageError(f"{section}.{name}: {NAME_RULE}")
     return list(blocks)
 
 

@@ -52,21 +52,26 @@ class RankerParams(Section):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureSources:
-    """The folders that features are computed from. All hold a file or a folder per snapshot."""
+    """The folders that features are computed from, whichever the ranker."""
 
-    candidates: Path  # the lists to rank
+    lists: Path  # the folder of `merged` and `candidates`, of which each ranker names one
     movies: Path  # the catalogue, its genres, and the popularity by snapshot
     histories: Path
-    embeddings: Path  # the vectors of the ranker's retriever
+    embeddings: Path  # the vectors of all retrievers
     generators: Path  # the models of the generators without a trained tower
 
 
-def read_context(sources: FeatureSources, snapshot: str) -> tuple[pl.DataFrame, FeatureContext]:
-    """Return the HISTORIES of `snapshot`, and the context that its features are computed from."""
+def read_context(
+    sources: FeatureSources, retriever: str, snapshot: str
+) -> tuple[pl.DataFrame, FeatureContext]:
+    """Return the HISTORIES of `snapshot`, and the context that its features are computed from.
+
+    `retriever` is the one whose vectors are features.
+    """
     names = block_names("generators")
     refuse_leftovers(sources.generators, names)
     models = {name: read_arrays(sources.generators / name / f"{snapshot}.npz") for name in names}
-    vectors = sources.embeddings / snapshot
+    vectors = sources.embeddings / retriever / snapshot
     context = build_context(
         catalogue=read_table(sources.movies / "catalogue.parquet", CATALOGUE),
         genres=read_table(sources.movies / "genres.parquet"),

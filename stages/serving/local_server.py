@@ -1,23 +1,28 @@
 """A small HTTP server for a page on this computer, which trusts no client.
 
 It listens on 127.0.0.1, answers only requests for its own host names, limits the size of a
-request, and its Content-Security-Policy lets browsers run only the page's own script and style.
+request and the number of connections, and its Content-Security-Policy lets browsers run only the
+page's own script and style.
 """
 
 import base64
 import hashlib
 import json
 import re
+import socket
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 ADDRESS = "127.0.0.1"
 MAX_BODY = 4096  # bytes
 TIMEOUT = 30  # seconds until a silent connection is closed
+MAX_CONNECTIONS = 32  # each has a thread
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -62,10 +67,22 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = default_request_version = "HTTP/1.1"
     timeout = TIMEOUT
 
+    def handle(self) -> None:
+        """Serve the requests of a connection; a client may end it at any time."""
+        with suppress(ConnectionError):
+            super().handle()
+
+    def target(self) -> SplitResult:
+        """Return the parts of the address that is asked for."""
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            raise RequestError(HTTPStatus.BAD_REQUEST, "this is no address") from None
+
     def query_field(self, name: str) -> str:
         """Return a field of the query string, or an empty text if it is missing."""
         try:
-            fields = parse_qs(urlsplit(self.path).query, max_num_fields=4)
+            fields = parse_qs(self.target().query, max_num_fields=4)
         except ValueError:
             raise RequestError(HTTPStatus.BAD_REQUEST, f"give one field, {name}") from None
         return fields.get(name, [""])[0]
@@ -98,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         # Against DNS rebinding, where another site's host name leads to this computer.
         if self.headers.get_all("Host", []) not in self.server.hosts:
             raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "this is not the host you asked for")
-        methods = self.server.routes.get(urlsplit(self.path).path)
+        methods = self.server.routes.get(self.target().path)
         if methods is None:
             raise RequestError(HTTPStatus.NOT_FOUND, "there is nothing here")
         if self.command not in methods:
@@ -107,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond to a request of any method; `http.server` prescribes this name."""
+        self.server.mark_active(self.connection)
         try:
             self.reply(HTTPStatus.OK, *self.route())
         except RequestError as error:
@@ -131,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {**HEADERS, "Content-Type": content_type, "Content-Length": str(len(body))}
         headers["Content-Security-Policy"] = self.server.policy
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(self.server.routes[urlsplit(self.path).path])
+            headers["Allow"] = ", ".join(self.server.routes[self.target().path])
         if self.close_connection:
             headers["Connection"] = "close"
         for name, value in headers.items():
@@ -152,9 +170,14 @@ Routes = dict[str, dict[str, Callable[[Handler], Response]]]  # path -> method -
 
 
 class Server(ThreadingHTTPServer):
-    """A server that listens on this computer only."""
+    """A server that listens on this computer only, with a thread for each connection.
+
+    Beyond `MAX_CONNECTIONS`, a new one replaces the one whose last request is the longest ago, so
+    that silent connections keep nobody out.
+    """
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait for their thread
 
     def __init__(self, page: str, routes: Routes, port: int) -> None:
         """Serve `page` at / and `routes` beside it; port 0 takes any free port."""
@@ -164,3 +187,28 @@ class Server(ThreadingHTTPServer):
         self.policy = content_security_policy(page)
         self.url = f"http://{ADDRESS}:{self.server_port}/"
         self.hosts = [[f"{name}:{self.server_port}"] for name in (ADDRESS, "localhost")]
+        # The one whose last request is the longest ago first; a connection leaves with its thread.
+        self.connections: dict[socket.socket, None] = {}
+        self.has_changed = threading.Condition()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection in a thread of its own, once there are few enough."""
+        with self.has_changed:
+            if len(self.connections) >= MAX_CONNECTIONS:
+                with suppress(OSError):  # its client has ended it
+                    next(iter(self.connections)).shutdown(socket.SHUT_RDWR)
+                self.has_changed.wait_for(lambda: len(self.connections) < MAX_CONNECTIONS)
+            self.connections[request] = None
+        super().process_request(request, client_address)
+
+    def mark_active(self, connection: socket.socket) -> None:
+        """Move a connection behind all others, as its client has just sent a request."""
+        with self.has_changed:
+            self.connections[connection] = self.connections.pop(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; `socketserver` calls this at the end of its thread."""
+        with self.has_changed:
+            self.connections.pop(request, None)
+            self.has_changed.notify()
+        super().shutdown_request(request)

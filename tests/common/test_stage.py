@@ -41,6 +41,39 @@ def test_a_text_is_positional_a_path_an_option_a_dataclass_several(
     assert capsys.readouterr().err.startswith("toy@basic: summary, ")
 
 
+@pytest.mark.parametrize("argument", ["basic", "rerank@basic"])
+def test_a_block_may_be_named_as_dvc_names_its_stage(
+    argument: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    names = []
+
+    def main(name: str) -> str:
+        names.append(name)
+        return "summary"
+
+    run(main, monkeypatch, argument)
+    assert names == ["basic"]
+    assert capsys.readouterr().err.startswith("toy@basic: summary, ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "-rf", "a b", "a\n", "a@b", "../a", "a.b", "a;b", "$(a)", "`a`", "a'", "é", "1"],
+)
+def test_a_block_of_another_name_is_refused_in_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def main(name: str) -> str:
+        raise AssertionError
+
+    with pytest.raises(SystemExit) as end:
+        run(main, monkeypatch, f"rerank@{name}")
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {f'rerank@{name}'!r}: is no name of a block; use letters, ")
+    assert error.count("\n") == 1
+
+
 def test_a_missing_option_of_a_dataclass_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -196,6 +196,13 @@ def test_no_stage_imports_a_stage() -> None:
         assert others & set(TEXT) == {module}, module
 
 
+def test_no_param_is_pasted_into_a_command() -> None:
+    for name, stage in TEXT.items():
+        command = stage.get("do", stage)["cmd"]
+        assert isinstance(command, str), name
+        assert "$" not in command.replace(' "$DVC_STAGE"', ""), name
+
+
 def test_only_evaluate_reads_the_test_targets() -> None:
     assert readers(the_stages(), TARGETS) == {"evaluate"}
 

@@ -20,7 +20,7 @@ PARTS = "--train data/split/train.parquet --val data/split/val.parquet"
 PARTS += " --later data/split/later.parquet --queries data/split/test_queries.parquet"
 TARGETS, SEEN = "--targets data/targets", "--seen data/seen"
 SPLIT = "--split data/split --metrics metrics/split.json"
-GENERATOR = "--model data/models/generators/popularity --candidates data/candidates/popularity"
+GENERATOR = "--models data/models/generators --candidates data/candidates"
 OPTIONS = {
     "clean": f"--raw data/raw {RATINGS} {CATALOGUE} --ids data/ids --metrics metrics/data.json",
     "positives": f"{RATINGS} {POSITIVES}",
@@ -92,7 +92,8 @@ def test_a_bad_archive_is_refused_or_only_its_raw_files_are_extracted(
     (workspace / "data" / "sources" / "ml-tiny").write_text(
         f"url: https://example.org/ml-tiny.zip\nfolder: ml-tiny\nchecksum: sha256:{digest}\n"
     )
-    options = "--source ml-tiny --sources data/sources --raw data/raw"
+    edit_params(workspace, data__source="ml-tiny")
+    options = "--sources data/sources --raw data/raw"
     files = all_files(tmp_path)
     process = run_command(workspace, "download", options, MOVIELENS_MIRROR=str(mirror))
     raw = workspace / "data" / "raw"

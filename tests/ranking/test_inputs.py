@@ -4,14 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.common.tables import HISTORIES
 from stages.data.snapshots import SNAPSHOTS, read_positives
 from stages.models.top_k import take_unseen
 from stages.ranking.inputs import as_merged, read_context
+from tests.tiny_chain import FEATURE_SOURCES
 from tests.tiny_chain import HISTORIES as HISTORIES_FOLDER
-from tests.tiny_chain import feature_sources
 
 
 def test_the_lists_of_one_generator_become_merged_candidates() -> None:
@@ -27,8 +26,7 @@ def test_a_context_has_only_what_its_snapshot_knows(
     snapshot: str, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_run)
-    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["history"]
-    histories, context = read_context(feature_sources(ranker), snapshot)
+    histories, context = read_context(FEATURE_SOURCES, "history", snapshot)
     assert histories.schema == HISTORIES
     positives = read_positives(HISTORIES_FOLDER, snapshot)
     assert len(context.positive_times) == context.positive_counts.sum() == positives.height
@@ -45,8 +43,7 @@ def test_the_model_of_a_removed_generator_is_refused(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_run)
-    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["history"]
-    sources = dataclasses.replace(feature_sources(ranker), generators=tmp_path)
+    sources = dataclasses.replace(FEATURE_SOURCES, generators=tmp_path)
     (tmp_path / "gone").mkdir()
     with pytest.raises(StageError, match=r"gone: belongs to no block of params\.yaml; delete it"):
-        read_context(sources, "test")
+        read_context(sources, "history", "test")

@@ -20,5 +20,5 @@ def export_ranker(run: Path, ranker: str, folder: Path) -> Path:
     copy = Path(shutil.copytree(run, folder / "run"))
     edit_params(copy, export__ranker=ranker)
     with contextlib.chdir(copy):
-        export_bundle(ranker, Path("data/bundle"))
+        export_bundle(Path("data/bundle"))
     return copy / "data" / "bundle"

@@ -3,12 +3,17 @@
 import http.client
 import json
 import socket
+import struct
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from stages.serving.local_server import (
     MAX_BODY,
+    MAX_CONNECTIONS,
     Handler,
     Response,
     Server,
@@ -39,6 +44,10 @@ def server() -> Iterator[Server]:
         yield running
 
 
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
+
+
 def test_the_page_and_the_routes_respond(server: Server) -> None:
     response, content = send(server, "GET", "/")
     assert (response.status, content.decode()) == (200, PAGE)
@@ -62,7 +71,10 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
         ("HEAD", "/", {}, 405),
         ("OPTIONS", "/api/echo", {}, 405),
         ("BREW", "/", {}, 501),
+        ("POST", "/api/echo", {}, 415),
         ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415),
+        ("POST", "/api/echo", {"Content_Type": "text/plain; application/json"}, 415),
+        ("POST", "/api/echo", {"Content_Type": "application/x-www-form-urlencoded"}, 415),
         ("POST", "/api/echo", {**JSON, "Content-Length": "x"}, 411),
         ("POST", "/api/echo", {**JSON, "Content-Length": "-1"}, 411),
         ("POST", "/api/echo", {**JSON, "Content-Length": "9999999"}, 413),
@@ -74,7 +86,12 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
     ],
 )
 def test_other_requests_get_the_right_status(
-    server: Server, method: str, path: str, headers: dict[str, str], status: int
+    server: Server,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     response, content = send(server, method, path, **headers)
     assert response.status == status
@@ -82,6 +99,7 @@ def test_other_requests_get_the_right_status(
         assert json.loads(content)["error"]
     if status == 405:
         assert response.headers["Allow"] in ("GET", "POST")
+    assert "Traceback" not in capsys.readouterr().err
     assert "Python" not in response.headers["Server"]
     assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
@@ -112,12 +130,80 @@ def test_it_listens_on_this_computer_only(server: Server) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_request_without_a_host_or_that_is_no_http_is_refused(server: Server) -> None:
-    for text, status in ((b"GET / HTTP/1.1\r\n\r\n", b"421"), (b"NONSENSE\r\n\r\n", b"400")):
-        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
-            connection.sendall(text)
+def test_a_request_without_a_host_or_that_is_no_http_is_refused(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+    for text, status in (
+        ("GET / HTTP/1.1\r\n\r\n", b"421"),
+        (f"GET / HTTP/1.1\r\n{host}Host: example.org\r\n\r\n", b"421"),
+        (f"GET http://[::1 HTTP/1.1\r\n{host}\r\n", b"400"),
+        (f"POST http://]/api/echo HTTP/1.1\r\n{host}\r\n", b"400"),
+        (f"BREW http://[ HTTP/1.1\r\n{host}\r\n", b"501"),
+        (f"POST /api/echo HTTP/1.1\r\n{host}Content-Length: 1\r\n\r\n1", b"415"),
+        ("NONSENSE\r\n\r\n", b"400"),
+    ):
+        with connect(server) as connection:
+            connection.sendall(text.encode())
             answer = connection.recv(4096)
         assert status in answer.split(b"\r\n")[0], answer
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_silent_connections_keep_nobody_out(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = threading.active_count()
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(server)) for _ in range(3 * MAX_CONNECTIONS)]
+        for connection in connections[::2]:
+            connection.sendall(b"POST /api/echo HTTP/1.1\r\nHo")
+        start = time.monotonic()
+        for number in range(3):
+            response, content = send(server, "POST", "/api/echo", str(number), **JSON)
+            assert (response.status, json.loads(content)) == (200, number)
+        assert time.monotonic() - start < 2
+        assert threading.active_count() <= threads + MAX_CONNECTIONS
+        assert connections[1].recv(1) == b""  # closed
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_silent_connection_is_closed_after_a_while(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.2)
+    with connect(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHo")
+        assert connection.recv(1) == b""
+
+
+def test_a_connection_that_sends_requests_outlives_silent_ones(server: Server) -> None:
+    with ExitStack() as stack:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        stack.callback(connection.close)
+        for _ in range(MAX_CONNECTIONS + 8):
+            connection.request("GET", "/api/query?q=a")
+            first_socket = connection.sock
+            assert json.loads(connection.getresponse().read()) == {"q": "a"}
+            assert connection.sock is first_socket
+            stack.enter_context(connect(server))
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in (b"", b"POST /api/echo HTTP/1.1\r\nHo"):
+        connection = connect(server)
+        connection.sendall(text)
+        # The operating system resets the connection instead of ending it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    for _ in range(200):
+        if not server.connections:
+            break
+        time.sleep(0.05)
+    assert server.connections == {}
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_connection_is_kept_for_the_next_request(server: Server) -> None:

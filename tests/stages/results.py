@@ -133,7 +133,7 @@ def run_beyond_accuracy() -> None:
         histories=DATA / "histories",
         seen=DATA / "seen",
         movies=MOVIES,
-        embeddings=DATA / "embeddings" / "history",
+        embeddings=DATA / "embeddings",
     )
     beyond_accuracy.main(
         sources,

@@ -7,16 +7,15 @@ import pytest
 
 from stages import fit_generator, fusion, rerank
 from stages.common import tables
-from stages.common.params import YAML
 from stages.models import item_item, top_k
 from tests.tiny_chain import (
     CANDIDATES,
     DATA,
+    FEATURE_SOURCES,
     HISTORIES,
     MODELS,
     RECOMMENDATIONS,
     SEEN,
-    feature_sources,
 )
 
 USERS = 7
@@ -42,8 +41,8 @@ def assert_equal_tables(folder: Path, expected_folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["popularity", "popularity_recent", "item_knn", "ease"])
 def test_the_lists_of_a_generator(name: str, tmp_path: Path) -> None:
-    fit_generator.main(name, HISTORIES, SEEN, tmp_path / "model", tmp_path / "lists")
-    assert_equal_tables(tmp_path / "lists", CANDIDATES / name)
+    fit_generator.main(name, HISTORIES, SEEN, tmp_path / "models", tmp_path / "lists")
+    assert_equal_tables(tmp_path / "lists" / name, CANDIDATES / name)
 
 
 def test_the_merged_and_the_fused_lists(tmp_path: Path) -> None:
@@ -53,7 +52,5 @@ def test_the_merged_and_the_fused_lists(tmp_path: Path) -> None:
 
 
 def test_the_lists_of_a_ranker(tmp_path: Path) -> None:
-    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["history"]
-    path = tmp_path / "test.parquet"
-    rerank.main("history", MODELS / "rankers" / "history", feature_sources(ranker), path)
-    assert_equal_tables(tmp_path, RECOMMENDATIONS / "ranker_history")
+    rerank.main("history", MODELS / "rankers", FEATURE_SOURCES, tmp_path)
+    assert_equal_tables(tmp_path / "ranker_history", RECOMMENDATIONS / "ranker_history")

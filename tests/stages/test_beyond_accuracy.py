@@ -73,6 +73,13 @@ def test_a_low_rating_is_later_from_the_second_of_the_newest_positive_on() -> No
     assert sorted(table.rows()) == [(1, 6), (1, 7), (70, 7)]
 
 
+def test_unknown_item_vectors_are_refused(results: Path) -> None:
+    edit_params(results, evaluate__item_vectors="../history")
+    message = r"^evaluate\.item_vectors: is '\.\./history'; use one of id, genre, hard_neg"
+    with pytest.raises(StageError, match=message):
+        run_beyond_accuracy()
+
+
 def test_the_baseline_may_not_be_excluded(results: Path) -> None:
     edit_params(results, leaderboard__exclude=["popularity"])
     with pytest.raises(StageError, match=r"^leaderboard\.exclude: 'popularity' is the baseline"):

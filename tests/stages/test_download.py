@@ -13,7 +13,7 @@ import pytest
 import stages.download
 from stages.common.stage import StageError
 from stages.download import MIRROR, download, download_url
-from tests.conftest import ROOT
+from tests.conftest import ROOT, edit_params
 
 RATINGS = "userId,movieId,rating,timestamp\n1,1,4.0,5\n"
 CONTENT = b"0123456789"
@@ -131,8 +131,9 @@ def test_every_built_in_source_has_an_address_and_a_checksum() -> None:
 
 
 def test_a_folder_is_copied_whole_or_not_at_all(workspace: Path, tiny_movielens: Path) -> None:
-    command = [sys.executable, "-m", "stages.download", "--source", str(tiny_movielens)]
-    command += ["--sources", "data/sources", "--raw", "data/raw"]
+    edit_params(workspace, data__source=str(tiny_movielens))
+    command = [sys.executable, "-m", "stages.download", "--sources", "data/sources"]
+    command += ["--raw", "data/raw"]
 
     def run() -> subprocess.CompletedProcess:
         return subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)

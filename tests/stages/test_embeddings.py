@@ -24,14 +24,14 @@ def test_every_snapshot_has_the_vectors_of_its_model(
     name: str, tiny_run: Path, tmp_path: Path
 ) -> None:
     data = tiny_run / "data"
-    model = data / "models" / "retrievers" / name
-    embeddings.main(model, data / "histories", tmp_path)
+    models = data / "models" / "retrievers"
+    embeddings.main(name, models, data / "histories", tmp_path)
     for snapshot in SNAPSHOTS:
-        ids, vectors = movie_embeddings(read_arrays(model / f"{snapshot}.npz"))
-        movies = read_table(tmp_path / snapshot / "movies.parquet")
+        ids, vectors = movie_embeddings(read_arrays(models / name / f"{snapshot}.npz"))
+        movies = read_table(tmp_path / name / snapshot / "movies.parquet")
         assert movies["movie_id"].to_list() == ids.tolist()
         assert np.array_equal(movies["embedding"].to_numpy(), vectors)
-        users = read_table(tmp_path / snapshot / "users.parquet")
+        users = read_table(tmp_path / name / snapshot / "users.parquet")
         histories = read_histories(data / "histories", snapshot)
         assert users["user_id"].to_list() == histories["user_id"].to_list()
         assert users.schema == embeddings_schema("user_id", vectors.shape[1])
@@ -40,19 +40,19 @@ def test_every_snapshot_has_the_vectors_of_its_model(
 def test_a_user_whom_the_model_was_not_trained_on_has_a_vector_too(
     tiny_run: Path, tmp_path: Path
 ) -> None:
-    data, model = tiny_run / "data", tmp_path / "model"
+    data, models = tiny_run / "data", tmp_path / "models"
     new_users = [3, 7, 60]
     for snapshot in SNAPSHOTS:
         arrays = read_arrays(data / "models" / "retrievers" / "id" / f"{snapshot}.npz")
         is_old = ~np.isin(arrays["user_ids"], new_users)
         old = {"user_ids": arrays["user_ids"][is_old], "user": arrays["user"][is_old]}
-        write_arrays(arrays | old, model / f"{snapshot}.npz")
-    embeddings.main(model, data / "histories", tmp_path)
+        write_arrays(arrays | old, models / "id" / f"{snapshot}.npz")
+    embeddings.main("id", models, data / "histories", tmp_path)
     for snapshot in SNAPSHOTS:
         histories = read_histories(data / "histories", snapshot)
-        users = read_table(tmp_path / snapshot / "users.parquet")
+        users = read_table(tmp_path / "id" / snapshot / "users.parquet")
         assert users["user_id"].to_list() == histories["user_id"].to_list()
-        arrays = read_arrays(model / f"{snapshot}.npz")
+        arrays = read_arrays(models / "id" / f"{snapshot}.npz")
         new_histories = histories.filter(pl.col("user_id").is_in(new_users))
         new = users.filter(pl.col("user_id").is_in(new_users))["embedding"].to_numpy()
         assert len(new) == new_histories.height > 0

@@ -68,7 +68,7 @@ def test_a_user_is_served_as_of_the_first_query(tiny_run: Path, tmp_path: Path) 
     assert later_seen.height > 3
     pl.concat([seen, later_seen]).write_parquet(paths[1])
     with contextlib.chdir(run):
-        export_bundle("history", Path("data/again"))
+        export_bundle(Path("data/again"))
     assert file_contents(run / "data/again") == file_contents(tiny_run / "data" / "bundle")
 
 
@@ -92,6 +92,13 @@ def test_settings_are_the_params_of_the_exported_ranker(params: Path, tiny_run: 
     with contextlib.chdir(tiny_run):
         schema = json.loads(Path("data/bundle", SCHEMA).read_text())
         assert schema["settings"] == read_settings().model_dump()
+
+
+def test_an_unknown_ranker_is_refused(params: Path) -> None:
+    edit_params(params, export__ranker="../history")
+    message = r"^export.ranker: is '../history'; use one of basic, history, hit$"
+    with pytest.raises(StageError, match=message):
+        read_settings()
 
 
 def test_a_ranker_of_unknown_candidates_is_refused(params: Path) -> None:

@@ -5,12 +5,11 @@ import polars as pl
 import pytest
 
 from stages import ranker_data
-from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.ranker_data import add_labels, sample_negatives
 from tests.conftest import edit_params
 from tests.stages.examples import noisy_examples
-from tests.tiny_chain import HISTORIES, TARGETS, feature_sources
+from tests.tiny_chain import FEATURE_SOURCES, HISTORIES, TARGETS
 
 
 def test_a_target_that_was_not_retrieved_is_not_added() -> None:
@@ -38,10 +37,10 @@ def test_examples_have_a_label_and_the_features_of_the_groups_by_snapshot(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_run)
-    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["basic"]
-    summary = ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["inner_val.parquet", "val.parquet"]
-    table = pl.read_parquet(tmp_path / "val.parquet")
+    summary = ranker_data.main("basic", FEATURE_SOURCES, TARGETS, tmp_path)
+    examples = tmp_path / "basic"
+    assert sorted(path.name for path in examples.iterdir()) == ["inner_val.parquet", "val.parquet"]
+    table = pl.read_parquet(examples / "val.parquet")
     columns = ["user_id", "movie_id", "score_history", "label", "popularity_rank"]
     assert table.columns == [*columns, "source_user_id"]
     assert summary.endswith("rows by snapshot, 6 columns")
@@ -62,9 +61,8 @@ def test_the_examples_of_a_query_have_its_user_in_the_ratings(
     source = (pl.col("user_id") + 1) // 2
     table = pl.read_parquet(path).with_columns(source_user_id=source)
     table.write_parquet(path)
-    ranker = YAML(typ="safe", pure=True).load(Path("params.yaml"))["rankers"]["basic"]
-    ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
-    examples = pl.read_parquet(tmp_path / "val.parquet")
+    ranker_data.main("basic", FEATURE_SOURCES, TARGETS, tmp_path)
+    examples = pl.read_parquet(tmp_path / "basic" / "val.parquet")
     assert examples["user_id"].is_sorted()
     assert examples["source_user_id"].to_list() == examples.select(source)["user_id"].to_list()
     assert examples["source_user_id"].n_unique() < examples["user_id"].n_unique()
@@ -73,10 +71,9 @@ def test_the_examples_of_a_query_have_its_user_in_the_ratings(
 def test_an_unknown_feature_group_is_one_line(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranker = YAML(typ="safe", pure=True).load(tiny_run / "params.yaml")["rankers"]["basic"]
     (tmp_path / "params.yaml").write_text((tiny_run / "params.yaml").read_text())
     edit_params(tmp_path, rankers__basic__feature_groups=["score", "tower"])
     monkeypatch.chdir(tmp_path)
     message = r"^rankers.basic.feature_groups: 'tower' does not exist; use some of score, rank, "
     with pytest.raises(StageError, match=message):
-        ranker_data.main("basic", feature_sources(ranker), TARGETS, tmp_path)
+        ranker_data.main("basic", FEATURE_SOURCES, TARGETS, tmp_path)

@@ -12,6 +12,9 @@ import pytest
         ("stages", "data.source: 'stages' is not known; write its absolute path, /"),
         ("''", "data.source: '' is not known; use one of ml-100k, "),
         ("7", "data.source: is 7; write a text"),
+        ("../../params.yaml", "data.source: '../../params.yaml' is not known; use one of"),
+        ("x" * 300, f"data.source: '{'x' * 300}' is not known; use one of"),
+        ('"a\\0\\n"', r"data.source: 'a\x00\n' is not known; use one of"),
     ],
 )
 def test_an_unknown_source_is_one_line_and_exit_code_1(

@@ -178,12 +178,13 @@ def test_the_stage_writes_models_that_have_a_vector_of_every_user(
     shutil.copy(tiny_run / "params.yaml", tmp_path)
     edit_params(tmp_path, **{f"retrievers__{name}__{key}": v for key, v in changes.items()})
     monkeypatch.chdir(tmp_path)
-    data, model = tiny_run / "data", tmp_path / "model"
+    data, models = tiny_run / "data", tmp_path / "models"
     folders = data / "histories", data / "seen", data / "targets" / "inner_val.parquet"
     genres = data / "movies" / "genres.parquet"
-    train_retrieval.main(name, *folders, genres, model, tmp_path / "curve.csv")
+    train_retrieval.main(name, *folders, genres, models, tmp_path / "curves")
+    assert (tmp_path / "curves" / f"{name}.csv").is_file()
     for snapshot in SNAPSHOTS:
-        arrays = read_arrays(model / f"{snapshot}.npz")
+        arrays = read_arrays(models / name / f"{snapshot}.npz")
         assert ("fold_in" in arrays) == (name == "id")
         positives = read_positives(data / "histories", snapshot)
         if name == "id":

@@ -75,8 +75,7 @@ def run_user_stages(folder: Path) -> None:
         positives.main(ratings, DATA / "positives.parquet")
         run_split(ratings)
         movie_popularity.main(MOVIES / "catalogue.parquet", HISTORIES, MOVIES / "popularity")
-        name = "popularity"
-        fit_generator.main(name, HISTORIES, SEEN, MODELS / "generators" / name, CANDIDATES / name)
+        fit_generator.main("popularity", HISTORIES, SEEN, MODELS / "generators", CANDIDATES)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ import pytest
 
 from stages import candidates, fusion, ranker_data, rerank
 from stages.common import tables
-from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.faiss_index import Params, build_index
 from stages.models import top_k
@@ -32,11 +31,11 @@ from tests.parallel.ray_backend.runs import (
 from tests.tiny_chain import (
     CANDIDATES,
     DATA,
+    FEATURE_SOURCES,
     MODELS,
     RECOMMENDATIONS,
     SEEN,
     TARGETS,
-    feature_sources,
 )
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own code warns
@@ -109,16 +108,13 @@ def test_stages_that_map_batches_write_the_same_through_ray(
     for backend in ("local", "ray"):
         folder = tmp_path / backend
         shutil.copytree(tiny_run, folder)
-        ranker = YAML(typ="safe", pure=True).load(folder / "params.yaml")["rankers"]["hit"]
-        sources, name = feature_sources(ranker), "history"
         with working_in(folder):
             set_backend(folder, backend)
-            vectors = DATA / "embeddings" / name
-            candidates.main(DATA / "index" / name, vectors, SEEN, CANDIDATES / name)
+            index, vectors = DATA / "index", DATA / "embeddings"
+            candidates.main("history", index, vectors, SEEN, CANDIDATES)
             fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")
-            ranker_data.main("hit", sources, TARGETS, DATA / "examples" / "hit")
-            recommendations = RECOMMENDATIONS / "ranker_hit" / "test.parquet"
-            rerank.main("hit", MODELS / "rankers" / "hit", sources, recommendations)
+            ranker_data.main("hit", FEATURE_SOURCES, TARGETS, DATA / "examples")
+            rerank.main("hit", MODELS / "rankers", FEATURE_SOURCES, RECOMMENDATIONS)
         calls = 3 + 3 + 2 + 1  # one for each snapshot
         assert len(functions) == (0 if backend == "local" else calls)
     check_equal(tmp_path / "ray", tmp_path / "local")

@@ -49,11 +49,11 @@ def test_the_training_stages_run_on_ray(tiny_run: Path, time_limit: None, tmp_pa
     shutil.copytree(tiny_run, folder)
     edit_params(folder, backend="ray", retrievers__id__epochs=2, retrievers__id__dimension=8)
     for words in (
-        "train_ranker basic --examples data/examples/basic --model data/models/again "
-        "--importance-table basic.csv",
+        "train_ranker basic --examples data/examples --models data/models/again "
+        "--importance-tables importance",
         "train_retrieval id --histories data/histories --seen data/seen "
         "--targets data/targets/inner_val.parquet --genres data/movies/genres.parquet "
-        "--model data/models/id --curve id.csv",
+        "--models data/models/again --curves curves",
     ):
         command = [sys.executable, "-m", *f"stages.{words}".split()]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -61,6 +61,7 @@ def test_the_training_stages_run_on_ray(tiny_run: Path, time_limit: None, tmp_pa
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    assert (folder / "data" / "models" / "again" / "0.txt").read_text().startswith("tree\n")
-    assert len(pl.read_csv(folder / "id.csv")) == 2
-    assert (folder / "data" / "models" / "id" / "test.npz").exists()
+    models = folder / "data" / "models" / "again"
+    assert (models / "basic" / "0.txt").read_text().startswith("tree\n")
+    assert len(pl.read_csv(folder / "curves" / "id.csv")) == 2
+    assert (models / "id" / "test.npz").exists()
