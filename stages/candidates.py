@@ -6,6 +6,7 @@ import faiss
 import numpy as np
 import polars as pl
 
+from stages.common.checksums import check_files
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
@@ -56,6 +57,7 @@ def main(name: str, index: Path, embeddings: Path, seen: Path, candidates: Path)
     """Write RECOMMENDATIONS of the retriever `name` for every snapshot."""
     count = load_params(CandidateParams, "candidates").count
     rows = 0
+    check_files(index / name)
     for snapshot in SNAPSHOTS:
         users = read_table(embeddings / name / snapshot / "users.parquet").sort("user_id")
         lists = search_unseen(

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 
+from stages.common.checksums import check_files
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.stage import StageError, atomic_write, run_stage
@@ -40,6 +41,12 @@ def ranker_generators(ranker: RankerParams, name: str) -> list[str]:
     return [generator]
 
 
+def read_setting(field: str, key: str) -> Any:
+    """Return the param `key`, checked against the bounds of a field of `Settings`."""
+    info = Settings.model_fields[field]
+    return read_value(key, Annotated[info.annotation, *info.metadata])
+
+
 def read_settings() -> Settings:
     """Return the part of params.yaml that serving needs."""
     name = read_value("export.ranker", Literal[tuple(block_names("rankers"))])
@@ -47,13 +54,13 @@ def read_settings() -> Settings:
     return Settings(
         ranker=name,
         generators=ranker_generators(ranker, name),
-        candidates=read_value("candidates.count", int),
-        max_candidates=read_value("fusion.max_candidates", int),
-        fusion_k=read_value("fusion.k", float),
+        candidates=read_setting("candidates", "candidates.count"),
+        max_candidates=read_setting("max_candidates", "fusion.max_candidates"),
+        fusion_k=read_setting("fusion_k", "fusion.k"),
         retriever=ranker.retriever,
         feature_groups=ranker.feature_groups,
-        max_length=read_value("histories.max_length", int),
-        num_threads=read_value("lightgbm.num_threads", int),
+        max_length=read_setting("max_length", "histories.max_length"),
+        num_threads=read_setting("num_threads", "lightgbm.num_threads"),
     )
 
 
@@ -64,6 +71,9 @@ def main(sources: Sources, bundle: Path) -> str:
     towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
     folders = {name: sources.models / "generators" / name for name in block_names("generators")}
     folders |= {name: sources.models / "retrievers" / name for name in towers}
+    ranker = sources.models / "rankers" / settings.ranker
+    for folder in (*(sources.index / name for name in towers), ranker):
+        check_files(folder)
     # A user is served as of their first query; later ones have ids that only the evaluation knows.
     histories = read_histories(sources.histories, test).filter(
         pl.col("user_id") == pl.col("source_user_id")
@@ -83,7 +93,7 @@ def main(sources: Sources, bundle: Path) -> str:
         },
         arrays={name: read_arrays(folder / f"{test}.npz") for name, folder in folders.items()},
         indexes={name: read_index(sources.index / name / f"{test}.faiss") for name in towers},
-        boosters=read_booster_texts(sources.models / "rankers" / settings.ranker),
+        boosters=read_booster_texts(ranker),
     )
     with atomic_write(bundle) as temporary:
         temporary.mkdir()

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from stages.common.checksums import write_checksums
 from stages.common.params import Section, load_params
 from stages.common.stage import atomic_write, run_stage
 from stages.common.tables import POPULARITY, read_table
@@ -75,6 +76,7 @@ def main(name: str, embeddings: Path, popularity: Path, index: Path) -> str:
         movies = build_index(table["movie_id"].to_numpy(), table["embedding"].to_numpy(), params)
         with atomic_write(index / name / f"{snapshot}.faiss") as temporary:
             temporary.write_bytes(faiss.serialize_index(movies))
+    write_checksums(index / name)
     return f"{movies.ntotal:,} movies, {params.kind}"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import lightgbm as lgb
 import polars as pl
 
+from stages.common.checksums import check_files
 from stages.common.params import load_params, read_value
 from stages.common.stage import run_stage
 from stages.common.systems import ranker_system
@@ -46,6 +47,7 @@ def main(name: str, models: Path, sources: FeatureSources, recommendations: Path
     threads = read_value("lightgbm.num_threads", int)
     params = load_params(RankerParams, f"rankers.{name}")
     groups = params.feature_groups
+    check_files(models / name)  # LightGBM ends the process at some damaged models
     boosters = parse_boosters(read_booster_texts(models / name))
     folder = sources.lists / params.candidates
     candidates = folder / f"{TEST_SNAPSHOT}.parquet"

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from stages.common.checksums import write_checksums
 from stages.common.files import write_csv
 from stages.common.params import Section, load_params, read_seed
 from stages.common.stage import StageError, atomic_write, run_stage
@@ -233,6 +234,7 @@ def main(name: str, examples: Path, models: Path, importance_tables: Path) -> st
     for number, booster in enumerate(boosters):
         with atomic_write(models / name / f"{number}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")
+    write_checksums(models / name)
     write_csv(importance(boosters), importance_tables / f"{name}.csv")
     trees = f"{len(boosters)} x {boosters[0].num_trees()} trees"
     return f"{rows.height:,} rows -> {trees}, cross-validated {ranker.metric} {metric:.4f}"

@@ -1,6 +1,9 @@
 """Write JSON, CSV and array files whole, with equal bytes for equal data."""
 
 import json
+import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +48,36 @@ def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
         np.savez(file, **arrays)
 
 
+def _check_archive(path: Path) -> None:
+    """Compare a zip file's members with their checksums, and their number with its last record.
+
+    Raises:
+        ValueError, or another error of `_DAMAGE`: The file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        if name := archive.testzip():
+            raise ValueError(f"{name!r} is damaged")
+        file.seek(-12, os.SEEK_END)
+        # zipfile does not look at this number, so a damaged directory may hide members.
+        if int.from_bytes(file.read(2), "little") != len(archive.infolist()):
+            raise ValueError("its directory is damaged")
+
+
+# All that zipfile and NumPy raise for a file that is damaged or none of theirs.
+_DAMAGE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays that `write_arrays` wrote."""
+    """Read the arrays that `write_arrays` wrote.
+
+    Raises:
+        StageError: The file is missing or damaged.
+    """
     try:
+        _check_archive(path)  # first, because NumPy believes a damaged header
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
     except FileNotFoundError:
         raise StageError(f"{path}: not found; run `dvc repro`") from None
-    except (ValueError, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise StageError(f"{path}: cannot be read ({error}); delete it and repro") from None

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stages.common.console import standard_output
+
 # The name of a block of params.yaml. It becomes part of paths and names a module.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 NAME_RULE = "use letters, digits and _ in the name, a letter first"
@@ -44,7 +46,8 @@ def run_stage(main: Callable[..., str]) -> None:
             flag = f"--{option.replace('_', '-')}"
             parser.add_argument(flag, dest=option, type=option_type, required=True)
     start = time.perf_counter()
-    values = vars(parser.parse_args())
+    with standard_output():  # --help prints there; a stage itself prints to standard error only
+        values = vars(parser.parse_args())
     _exit_with_dvc()
     try:
         arguments = {name: _argument(name, kind, values) for name, kind in types.items()}

@@ -27,8 +27,10 @@ def parse_boosters(texts: list[str]) -> list[lgb.Booster]:
     """Load LightGBM models from their texts.
 
     Raises:
-        StageError: LightGBM cannot read a text.
+        StageError: A text is truncated, or LightGBM cannot read it.
     """
+    if any("\nend of trees\n" not in text for text in texts):  # LightGBM would end the process
+        raise StageError("ranker: cannot be read (it is truncated); delete it and repro")
     try:
         return [lgb.Booster(model_str=text) for text in texts]
     except lgb.basic.LightGBMError as error:

@@ -6,10 +6,13 @@ import stages.serving.one_thread  # noqa: F401
 import importlib
 import sys
 
+from stages.common.console import standard_output
+
 COMMANDS = ("recommend", "demo")
 USAGE = f"usage: python -m stages.serving {{{','.join(COMMANDS)}}} [options], or --help after one\n"
 
 
+@standard_output()
 def main() -> None:
     """Run the command that the first argument names, with the other arguments."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""

@@ -1,6 +1,7 @@
 """The serving bundle: one folder with everything that a recommendation needs.
 
-    schema.json        format version, settings, features, and the contents of every other file
+    SHA256SUMS         the checksum of every other file
+    schema.json        format version, settings, features, and the contents of tables and models
     tables/*.parquet   the tables of `TABLES`
     arrays/*.npz       a generator's model, by the generator's name
     index/*.faiss      the movie vectors of a retriever, by the retriever's name
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from stages.common.checksums import CHECKSUMS, check_files, write_checksums
 from stages.common.files import read_arrays, write_arrays, write_json
 from stages.common.params import Section
 from stages.common.stage import StageError
@@ -33,7 +35,7 @@ from stages.common.tables import (
 )
 from stages.models.boosters import parse_boosters, read_booster_texts
 
-FORMAT = 4
+FORMAT = 5
 SCHEMA = "schema.json"
 REMEDY = "copy the whole bundle again, or run `dvc repro export`"
 # Schemas by name; None where the columns depend on the data.
@@ -55,17 +57,17 @@ class Settings(Section):
     ranker: str
     """Name of the ranker."""
 
-    generators: list[str]
+    generators: list[str] = Field(min_length=1)
     """Generators whose candidates the ranker orders, in the order of the merged candidates'
     columns."""
 
-    candidates: int
+    candidates: int = Field(ge=1, le=10_000)
     """Movies per generator."""
 
-    max_candidates: int
+    max_candidates: int = Field(ge=1, le=10**12)
     """Largest number of merged candidates of all users together."""
 
-    fusion_k: float
+    fusion_k: float = Field(ge=0, le=10_000)
     """Constant of reciprocal rank fusion."""
 
     retriever: str
@@ -74,10 +76,10 @@ class Settings(Section):
     feature_groups: list[str]
     """The ranker's feature groups."""
 
-    max_length: int
+    max_length: int = Field(ge=1, le=10_000)
     """Largest number of movies in a history."""
 
-    num_threads: int
+    num_threads: int = Field(ge=1, le=1024)
     """Threads of LightGBM and FAISS."""
 
 
@@ -130,20 +132,33 @@ def write_bundle(bundle: Bundle, folder: Path) -> None:
     for number, text in enumerate(bundle.boosters):
         (folder / "ranker" / f"{number}.txt").write_text(text, encoding="utf-8")
     write_json(describe(bundle), folder / SCHEMA)
+    write_checksums(folder)
+
+
+def check_bundle(folder: Path) -> None:
+    """Compare every file of the bundle with its checksum.
+
+    Raises:
+        StageError: There is no bundle, it is of an earlier format, or a file is missing, changed
+            or too many.
+    """
+    if not (folder / SCHEMA).is_file():
+        raise StageError(f"{folder / SCHEMA}: not found; run `dvc repro export`, or give --bundle")
+    if not (folder / CHECKSUMS).is_file():
+        read_schema(folder)  # an earlier format has no checksums
+    check_files(folder, REMEDY)
 
 
 def read_schema(folder: Path) -> dict[str, Any]:
     """Read schema.json.
 
     Raises:
-        StageError: It is missing, unreadable or of another version of the format.
+        StageError: It is unreadable or of another version of the format.
     """
     path = folder / SCHEMA
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StageError(f"{path}: not found; run `dvc repro export`, or give --bundle") from None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path}: cannot be read ({error}); {REMEDY}") from None
     if not isinstance(schema, dict) or schema.get("format") != FORMAT:
         raise StageError(f"{path}: is not of format {FORMAT}; run `dvc repro export`")
@@ -162,32 +177,57 @@ def read_index(path: Path) -> faiss.Index:
         raise StageError(f"{path}: cannot be read; {REMEDY}") from None
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle and compare its contents with its schema.
+def read_settings(values: Any, path: Path) -> Settings:
+    """Check the settings of the schema at `path`.
 
     Raises:
-        StageError: A file is missing or unreadable, or does not match the schema.
+        StageError: A setting is unknown, missing, of another type or out of its bounds.
     """
-    schema = read_schema(folder)
     try:
-        settings = Settings(**schema["settings"])
-        tables = {
+        return Settings.model_validate(values)
+    except ValidationError as failure:
+        error = failure.errors(include_url=False)[0]
+    key = ".".join(map(str, ["settings", *error["loc"]]))
+    raise StageError(f"{path}: {key}: {error['msg']}; {REMEDY}")
+
+
+def check_models(bundle: Bundle, path: Path) -> None:
+    """Raise a StageError unless the bundle has the models that its settings name."""
+    for name in bundle.settings.generators:
+        if name not in bundle.arrays:
+            raise StageError(f"{path}: settings.generators: {name!r} has no model; {REMEDY}")
+    for name in {*bundle.indexes, bundle.settings.retriever}:
+        if name not in bundle.arrays or name not in bundle.indexes:
+            raise StageError(f"{path}: settings.retriever: {name!r} has no model; {REMEDY}")
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle, after its checksums, and compare its contents with its schema.
+
+    Raises:
+        StageError: A file is missing, changed, unreadable or too many, or does not match the
+            schema, or a setting is out of its bounds.
+    """
+    check_bundle(folder)
+    schema = read_schema(folder)
+    settings = read_settings(schema.get("settings"), folder / SCHEMA)
+    try:
+        arrays, indexes = (list(schema[section]) for section in ("arrays", "indexes"))
+    except (KeyError, TypeError):
+        raise StageError(f"{folder / SCHEMA}: lacks a section; {REMEDY}") from None
+    bundle = Bundle(
+        settings=settings,
+        tables={
             name: read_table(folder / "tables" / f"{name}.parquet", columns)
             for name, columns in TABLES.items()
-        }
-        bundle = Bundle(
-            settings=settings,
-            tables=tables,
-            arrays={n: read_arrays(folder / "arrays" / f"{n}.npz") for n in schema["arrays"]},
-            indexes={n: read_index(folder / "index" / f"{n}.faiss") for n in schema["indexes"]},
-            boosters=read_booster_texts(folder / "ranker"),
-        )
-    except (KeyError, TypeError, ValidationError):
-        raise StageError(f"{folder / SCHEMA}: lacks a section; {REMEDY}") from None
-    except FileNotFoundError as error:
-        raise StageError(f"{error.filename}: not found; {REMEDY}") from None
+        },
+        arrays={name: read_arrays(folder / "arrays" / f"{name}.npz") for name in arrays},
+        indexes={name: read_index(folder / "index" / f"{name}.faiss") for name in indexes},
+        boosters=read_booster_texts(folder / "ranker"),
+    )
     actual = describe(bundle)
-    for section, expected in schema.items():
-        if actual.get(section) != expected:
+    for section in actual | schema:
+        if actual.get(section) != schema.get(section):
             raise StageError(f"{folder}: its {section} do not match {SCHEMA}; {REMEDY}")
+    check_models(bundle, folder / SCHEMA)
     return bundle

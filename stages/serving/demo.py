@@ -17,9 +17,10 @@ from typing import Any
 
 import polars as pl
 
+from stages.common.console import standard_output
 from stages.common.stage import StageError
 from stages.serving.local_server import RequestError, Routes, Server, json_response
-from stages.serving.recommend import BUNDLE
+from stages.serving.recommend import BUNDLE, utf8_path
 from stages.serving.recommender import NEW_USER, Recommender
 
 PAGE = Path(__file__).with_name("demo.html")
@@ -103,13 +104,14 @@ class Demo:
         }
 
 
+@standard_output()
 def main() -> None:
     """Load the bundle, then serve until Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m stages.serving demo", description="Show recommendations on a local page."
     )
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port (8000)")
-    parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"the folder ({BUNDLE})")
+    parser.add_argument("--bundle", type=utf8_path, default=BUNDLE, help=f"the folder ({BUNDLE})")
     arguments = parser.parse_args()
     try:
         routes = Demo(Recommender(arguments.bundle)).routes()

@@ -3,8 +3,8 @@
 A single person and many users in bulk go through the same code.
 """
 
-import importlib
-from collections.abc import Callable, Iterator
+import importlib.util
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import faiss
@@ -19,10 +19,17 @@ from stages.fusion import cut, fuse, max_per_user, merge
 from stages.models.boosters import parse_boosters
 from stages.models.towers import movie_embeddings, without_genres
 from stages.models.user_vectors import user_embeddings
-from stages.ranking.features import build_context, build_features, generator_features
+from stages.ranking.feature_groups import GROUPS
+from stages.ranking.features import (
+    GENERATOR_GROUPS,
+    build_context,
+    build_features,
+    generator_features,
+)
 from stages.rerank import rerank
-from stages.serving.bundle import read_bundle
+from stages.serving.bundle import Settings, read_bundle
 from stages.serving.explanations import explain
+from stages.serving.raw_ids import abbreviate
 
 SERVING_BATCH_USERS = 256  # bounds the memory of serving many users
 NEW_USER = -1  # an id that no data set has
@@ -40,10 +47,15 @@ SERVED = pl.Schema(
 )
 
 
-def abbreviate(ids: list) -> str:
-    """Return the first five ids as text, and the number of the others."""
-    rest = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-    return ", ".join(map(str, ids[:5])) + rest
+def check_code(settings: Settings, towers: Container[str]) -> None:
+    """Raise a StageError if a generator or a feature group of the bundle is not in this code."""
+    cure = "copy it from the code that wrote the bundle"
+    for name in settings.generators:
+        if name not in towers and not importlib.util.find_spec(f"stages.generators.{name}"):
+            raise StageError(f"stages/generators/{name}.py: not found; {cure}")
+    for group in settings.feature_groups:
+        if group not in GENERATOR_GROUPS and group not in GROUPS:
+            raise StageError(f"stages/ranking: has no feature group {group!r}; {cure}")
 
 
 class Recommender:
@@ -54,6 +66,7 @@ class Recommender:
 
     def __init__(self, folder: Path) -> None:
         bundle = read_bundle(folder)
+        check_code(bundle.settings, bundle.indexes)
         self.settings, tables = bundle.settings, bundle.tables
         self.catalogue, self.popularity = tables["catalogue"], tables["popularity"]
         self.user_ids, self.movie_ids = tables["user_ids"], tables["movie_ids"]
@@ -172,7 +185,8 @@ class Recommender:
         rows = np.searchsorted(self.users, users).clip(max=len(self.users) - 1)
         missing = np.asarray(users)[self.users[rows] != users]
         if len(missing):
-            names = abbreviate(missing.tolist())
+            raw_ids = dict(self.user_ids.select("user_id", "raw_id").iter_rows())
+            names = abbreviate([raw_ids.get(user, user) for user in missing.tolist()])
             raise StageError(f"user {names}: has no positive; give others, or --liked")
         return rows
 

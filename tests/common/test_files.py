@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stages.common.files import write_json
-from stages.common.stage import atomic_write
+from stages.common.files import read_arrays, write_arrays, write_json
+from stages.common.stage import StageError, atomic_write
+from tests.damage import damaged
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -19,3 +21,42 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == '{\n  "x": 0.123457\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("flips", [300, pytest.param(20_000, marks=pytest.mark.long)])
+def test_damaged_arrays_are_one_line_or_equal(tmp_path: Path, flips: int) -> None:
+    arrays = {
+        "movie_ids": np.arange(5, dtype=np.int32),
+        "movie": np.ones((5, 4), dtype=np.float32),
+        "num_heads": np.array(2),
+        "block0_attention_gain": np.zeros(3),
+    }
+    path = tmp_path / "test.npz"
+    write_arrays(arrays, path)
+    refused = 0
+    for data in damaged(path.read_bytes(), 100, flips):
+        path.write_bytes(data)
+        try:
+            stored = read_arrays(path)
+        except StageError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: cannot be read (")
+            assert str(error).endswith("); delete it and repro")
+            assert len(str(error).splitlines()) == 1
+        else:
+            # Some bits have no meaning, such as those of a date.
+            assert stored.keys() == arrays.keys()
+            for name, values in arrays.items():
+                assert stored[name].dtype == values.dtype
+                assert np.array_equal(stored[name], values)
+    assert refused > 0.5 * flips
+
+
+def test_a_header_that_hides_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "test.npz"
+    write_arrays({"movie": np.ones((50_000, 4), dtype=np.float32)}, path)
+    content = path.read_bytes()
+    assert content.count(b"(50000, 4)") == 1
+    path.write_bytes(content.replace(b"(50000, 4)", b"(10000, 4)"))
+    with pytest.raises(StageError, match=rf"^{path}: cannot be read \('movie.npy' is damaged\)"):
+        read_arrays(path)

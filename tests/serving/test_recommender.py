@@ -10,7 +10,8 @@ from stages.common.files import read_arrays
 from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
 from stages.models.towers import movie_embeddings
-from stages.serving.recommender import NEW_USER, SERVED, Recommender
+from stages.serving.bundle import Settings
+from stages.serving.recommender import NEW_USER, SERVED, Recommender, check_code
 from tests.serving.bundles import export_ranker
 
 ALL = 10_000
@@ -181,3 +182,33 @@ def test_users_without_a_positive_are_named(recommender: Recommender) -> None:
     users = np.array([1, *range(900, 910)])
     with pytest.raises(StageError, match=r"user 900, 901, 902, 903, 904 and 5 more: has no"):
         list(recommender.for_users(users, 3))
+
+
+def test_a_user_without_a_positive_is_named_as_in_the_raw_data(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = pl.DataFrame({"user_id": [1, 900], "raw_id": ["ann", "bob"]})
+    monkeypatch.setattr(recommender, "user_ids", ids)
+    with pytest.raises(StageError, match=r"^user bob: has no positive; give others"):
+        recommender.for_person(900, [], 3)
+
+
+def test_a_bundle_of_other_code_is_refused() -> None:
+    settings = Settings(
+        ranker="history",
+        generators=["ease", "history"],
+        candidates=5,
+        max_candidates=100,
+        fusion_k=60.0,
+        retriever="history",
+        feature_groups=["rank", "genre"],
+        max_length=8,
+        num_threads=1,
+    )
+    check_code(settings, {"history"})
+    other = settings.model_copy(update={"generators": ["cooccurrence"]})
+    with pytest.raises(StageError, match=r"^stages/generators/cooccurrence.py: not found; copy"):
+        check_code(other, {"history"})
+    other = settings.model_copy(update={"feature_groups": ["decade"]})
+    with pytest.raises(StageError, match=r"^stages/ranking: has no feature group 'decade'; copy"):
+        check_code(other, {"history"})

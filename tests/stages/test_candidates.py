@@ -1,13 +1,19 @@
+import contextlib
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
 
+from stages import candidates
 from stages.candidates import search_unseen
+from stages.common.stage import StageError
 from stages.faiss_index import Params, build_index
 from stages.models import top_k
 from stages.models.top_k import interaction_matrix
+from tests.damage import damaged
 from tests.small_tables import seen_pairs
 
 
@@ -82,3 +88,16 @@ def test_the_batch_size_does_not_change_the_lists(
     columns = ["user_id", "movie_id", "rank"]
     assert batched.select(columns).equals(table.select(columns))
     assert np.allclose(batched["score"].to_numpy(), table["score"].to_numpy(), atol=1e-5)
+
+
+def test_a_damaged_index_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(tiny_run / "data" / "index", tmp_path / "index"))
+    path, lists = index / "id" / "val.faiss", tmp_path / "candidates"
+    with contextlib.chdir(tiny_run):
+        for data in damaged(path.read_bytes(), 5, 20):
+            path.write_bytes(data)
+            with pytest.raises(
+                StageError, match=rf"^{path}: does not match SHA256SUMS; delete the"
+            ):
+                candidates.main("id", index, Path("data/embeddings"), Path("data/seen"), lists)
+    assert not lists.exists()

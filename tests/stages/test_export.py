@@ -7,11 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stages import fusion, histories, train_ranker
 from stages.common.stage import StageError
 from stages.data.snapshots import TEST_SNAPSHOT, read_positives, read_seen
 from stages.export import read_settings
+from stages.models.top_k import CandidateParams
 from stages.models.towers import movie_embeddings
-from stages.serving.bundle import SCHEMA, read_bundle
+from stages.serving.bundle import SCHEMA, Settings, read_bundle
 from tests.conftest import ROOT, edit_params
 from tests.serving.bundles import export_ranker, file_contents
 from tests.tiny_chain import export_bundle
@@ -79,6 +81,31 @@ def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
         for movie, vector in zip(ids, vectors):
             if movie in bundle.arrays[name]["movie_ids"]:
                 assert np.array_equal(index.reconstruct(int(movie)), vector)
+
+
+@pytest.mark.parametrize("name", ["index/id/test.faiss", "models/rankers/history/1.txt"])
+def test_a_damaged_model_is_not_exported(tiny_run: Path, tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    path = run / "data" / name
+    path.write_bytes(path.read_bytes()[:-100])
+    with contextlib.chdir(run), pytest.raises(StageError, match=f"^data/{name}: does not match"):
+        export_bundle(Path("data/again"))
+    assert not (run / "data/again").exists()
+
+
+def test_settings_have_the_bounds_of_their_params(params: Path) -> None:
+    fields = {
+        "candidates": CandidateParams.model_fields["count"],
+        "max_candidates": fusion.Params.model_fields["max_candidates"],
+        "fusion_k": fusion.Params.model_fields["k"],
+        "max_length": histories.Params.model_fields["max_length"],
+        "num_threads": train_ranker.Params.model_fields["num_threads"],
+    }
+    for name, field in fields.items():
+        assert Settings.model_fields[name].metadata == field.metadata
+    edit_params(params, histories__max_length=0)
+    with pytest.raises(StageError, match=r"^histories.max_length: is 0; use 1 to 10000$"):
+        read_settings()
 
 
 def test_settings_are_the_params_of_the_exported_ranker(params: Path, tiny_run: Path) -> None:

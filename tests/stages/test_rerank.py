@@ -1,11 +1,19 @@
+import contextlib
+import shutil
+from pathlib import Path
+
 import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
 
+from stages import rerank as stage
+from stages.common.stage import StageError
 from stages.rerank import rerank
 from stages.train_ranker import lightgbm_params, train
+from tests.damage import damaged
 from tests.stages.examples import SMALL, noisy_examples, ranker_params
+from tests.tiny_chain import FEATURE_SOURCES
 
 
 @pytest.mark.parametrize("objective", ["lambdarank", "rank_xendcg", "binary"])
@@ -32,3 +40,16 @@ def test_equal_scores_are_ordered_by_movie() -> None:
     assert ordered["score"].n_unique() == 1
     assert ordered["movie_id"].to_list() == [*range(5)] * 3
     assert ordered["rank"].to_list() == [1, 2, 3, 4, 5] * 3
+
+
+def test_a_damaged_booster_is_one_line_and_no_dead_process(tiny_run: Path, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(tiny_run / "data" / "models" / "rankers", tmp_path / "rankers"))
+    path, lists = models / "basic" / "0.txt", tmp_path / "lists"
+    with contextlib.chdir(tiny_run):
+        for data in damaged(path.read_bytes(), 5, 20):
+            path.write_bytes(data)
+            with pytest.raises(
+                StageError, match=rf"^{path}: does not match SHA256SUMS; delete the"
+            ):
+                stage.main("basic", models, FEATURE_SOURCES, lists)
+    assert not lists.exists()

@@ -1,0 +1,157 @@
+"""The ids that people write and read, which are those of the raw data, and the models' numbers."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.common.stage import StageError
+
+USER_COLUMN = "user_id"
+ID_PREFIX = "id:"  # before a movie's id, where a bare id could be a title as well
+MAX_CHOICES = 5
+
+
+def abbreviate(ids: list) -> str:
+    """Return the first five ids as text in one line, and the number of the others."""
+    texts = [text if text.isprintable() else repr(text) for text in map(str, ids[:MAX_CHOICES])]
+    rest = f" and {len(ids) - MAX_CHOICES} more" if len(ids) > MAX_CHOICES else ""
+    return ", ".join(texts) + rest
+
+
+def find_movie(text: str, catalogue: pl.DataFrame, movie_ids: pl.DataFrame) -> int:
+    """Return the movie_id for a raw id or a title, in upper or lower case.
+
+    A title is the whole title of a movie, or a part that only one title contains. `id:` before a
+    raw id excludes titles.
+
+    Args:
+        text: The raw id or title.
+        catalogue: CATALOGUE.
+        movie_ids: movie_id and raw_id.
+
+    Raises:
+        StageError: No movie matches, or several do.
+    """
+    movies = catalogue.select("movie_id", "title").join(
+        movie_ids, on="movie_id", how="full", coalesce=True
+    )
+    raw_id, title = pl.col("raw_id"), pl.col("title").str.to_lowercase()
+    conditions = [
+        (raw_id == text) | (title == text.lower()),
+        title.str.contains(text.lower(), literal=True),
+    ]
+    if text.startswith(ID_PREFIX):
+        conditions.insert(0, raw_id == text.removeprefix(ID_PREFIX))
+    for condition in conditions:
+        matches = movies.filter(condition).sort("movie_id")
+        if matches.height == 1:
+            return int(matches["movie_id"][0])
+        if matches.height:
+            choices = _choices(matches)
+            raise StageError(
+                f"--liked {text!r}: fits {matches.height} movies; give one of {choices}"
+            )
+    titles = movies["title"].drop_nulls()
+    similar = difflib.get_close_matches(text, titles.to_list(), 3, cutoff=0.4)
+    if not similar:
+        raise StageError(f"--liked {text!r}: no such movie; give a title or an id of the data")
+    choices = _choices(pl.concat([movies.filter(title=name) for name in dict.fromkeys(similar)]))
+    raise StageError(f"--liked {text!r}: no such movie; did you mean {choices}?")
+
+
+def _choices(movies: pl.DataFrame) -> str:
+    """Return texts that --liked accepts, each with its title."""
+    rows = movies.select("raw_id", "title").iter_rows()
+    return abbreviate([f"{ID_PREFIX}{raw_id} ({title})" for raw_id, title in rows])
+
+
+def find_users(raw_ids: pl.Series, user_ids: pl.DataFrame) -> np.ndarray:
+    """Return the user_id of each of `raw_ids`.
+
+    Args:
+        raw_ids: Ids of the raw data, as text.
+        user_ids: user_id and raw_id.
+
+    Raises:
+        StageError: Some are not in the data.
+    """
+    users = pl.DataFrame({"raw_id": raw_ids}).join(
+        user_ids, on="raw_id", how="left", maintain_order="left"
+    )
+    missing = users.filter(pl.col("user_id").is_null())["raw_id"].unique(maintain_order=True)
+    if len(missing):
+        names = abbreviate(missing.to_list())
+        raise StageError(f"user {names}: not in the data; give others, or --liked")
+    return users["user_id"].to_numpy()
+
+
+def read_raw_ids(path: Path) -> pl.Series:
+    """Read users' raw ids: the column user_id of a csv file, or the lines of a text file.
+
+    Blank lines are skipped.
+
+    Raises:
+        StageError: The file is missing, unreadable or without an id, or a line has several ids.
+    """
+    read = _read_csv if path.suffix.lower() == ".csv" else _read_lines
+    try:
+        raw_ids = read(path)
+    except FileNotFoundError:
+        raise StageError(f"{path}: not found; give a file of users, or `all`") from None
+    except pl.exceptions.NoDataError:
+        raise StageError(f"{path}: is empty; write users into it") from None
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StageError(f"{path}: cannot be read ({reason}); give csv or txt") from None
+    raw_ids = raw_ids.filter(raw_ids != "")
+    if not len(raw_ids):
+        raise StageError(f"{path}: holds no user; write users into it")
+    return raw_ids
+
+
+def _read_csv(path: Path) -> pl.Series:
+    table = pl.read_csv(path.read_bytes(), infer_schema=False)
+    columns = [name for name in table.columns if name.partition("_duplicated_")[0] == USER_COLUMN]
+    if not columns:
+        raise StageError(f"{path}: has no column {USER_COLUMN}; rename the column of the ids")
+    if len(columns) > 1:
+        raise StageError(f"{path}: has {len(columns)} columns {USER_COLUMN}; rename the others")
+    raw_ids = table[USER_COLUMN].str.strip_chars().fill_null("")
+    others = table.drop(USER_COLUMN).select(pl.any_horizontal(pl.all().is_not_null()))
+    if table.width > 1 and (others.to_series() & (raw_ids == "")).any():
+        raise StageError(f"{path}: has a row without {USER_COLUMN}; write it, or delete the row")
+    return raw_ids
+
+
+def _read_lines(path: Path) -> pl.Series:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    if not lines:
+        raise StageError(f"{path}: is empty; write users into it")
+    for number, line in enumerate(lines, start=1):
+        if "," in line:
+            cure = f"write one id a line, or a csv with a column {USER_COLUMN}"
+            raise StageError(f"{path}: line {number} has several ids, {line!r}; {cure}")
+    return pl.Series(lines, dtype=pl.String)
+
+
+def with_raw_ids(
+    table: pl.DataFrame, user_ids: pl.DataFrame, movie_ids: pl.DataFrame
+) -> pl.DataFrame:
+    """Return SERVED rows with the users' and movies' raw ids.
+
+    Ids that are plain numbers in the raw data are the models' numbers already; others become text.
+
+    Args:
+        table: SERVED.
+        user_ids: user_id and raw_id.
+        movie_ids: movie_id and raw_id.
+    """
+    maps = {"user_id": user_ids, "movie_id": movie_ids, "explanation_id": movie_ids}
+    for column, ids in maps.items():
+        numbers, raw_ids = ids.select(pl.exclude("raw_id")).to_series(), ids["raw_id"]
+        if not raw_ids.equals(numbers.cast(pl.String)):
+            texts = pl.col(column).replace_strict(numbers, raw_ids, return_dtype=pl.String)
+            table = table.with_columns(texts)
+    return table
