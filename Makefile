@@ -19,18 +19,18 @@ plots: $(VENV)/installed
 	dvc plots show
 
 test: $(VENV)/installed
-	python -m pytest -m "not long" $(SHARED_OUT)
+	python -m pytest -m "not long" -rs $(SHARED_OUT)
 
 # The tests, and the part of the long ones whose turn is today; three days run them all.
 test-ci: $(VENV)/installed
 	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
-	python -m pytest --long-part $$(( $$(date +%-j) % 3 ))/3 $(SHARED_OUT)
+	python -m pytest -rs --long-part $$(( $$(date +%-j) % 3 ))/3 $(SHARED_OUT)
 
 # Also the long ones, and the recipes of docs/: experiments, sharing through a local S3 server, a Ray
 # cluster.
 test-all: $(VENV)/installed
 	$(INSTALL) -r tests/requirements.txt -r requirements-ray.txt
-	python -m pytest $(SHARED_OUT)
+	python -m pytest -rs $(SHARED_OUT)
 
 lint: $(VENV)/installed
 	ruff check .

@@ -75,6 +75,25 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+def test_a_write_that_fails_is_one_line_and_leaves_the_old_output(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "output"
+    path.write_text("old")
+    old_limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, old_limits[1]))
+    try:
+        with pytest.raises(StageError, match=r"output: .*File too large.*; make room"):
+            WRITERS[kind](path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old_limits)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_full_disk_is_one_line_and_leaves_the_old_output(kind: str, tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "size=256k") as small:
         path = small / "output"
