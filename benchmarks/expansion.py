@@ -19,8 +19,10 @@ import numpy as np
 import polars as pl
 
 from stages.data.hashing import splitmix64
+from stages.data.raw_columns import Columns
 from stages.data.raw_formats import find_files
-from stages.data.raw_readers import Columns, read_movies, read_ratings
+from stages.data.raw_readers import read_movies, read_ratings
+from stages.data.raw_values import read_values
 
 COMMUNITIES = 1 << 14
 SHARE_EXPONENT = 3.0
@@ -54,7 +56,8 @@ def read_base(folder: Path) -> Base:
     """Read a folder in any raw format."""
     files = find_files([p.name for p in folder.iterdir()], str(folder))
     column_names = Columns(**dict.fromkeys(Columns.model_fields))
-    ratings = read_ratings(folder, files, column_names).drop_nulls()
+    raw_ratings = read_ratings(folder, files, column_names)
+    ratings, _ = read_values(raw_ratings, 0, str(folder / files.ratings))
     ratings = ratings.sort("user_id", "timestamp", maintain_order=True)
     counts = ratings.group_by("user_id", maintain_order=True).len()["len"]
     ids, movies = np.unique(ratings["movie_id"].to_numpy(), return_inverse=True)
@@ -68,7 +71,7 @@ def read_base(folder: Path) -> Base:
         starts=np.append(0, np.cumsum(counts.to_numpy().astype(np.int64))),
         movies=movies,
         stars=ratings["rating"].to_numpy(),
-        times=ratings["timestamp"].cast(pl.Int64).to_numpy(),
+        times=ratings["timestamp"].to_numpy(),
         counts=np.bincount(movies),
         catalogue=catalogue.select("title", "genres"),
     )

@@ -1,6 +1,7 @@
 """Stage: raw files -> checked, typed ratings and catalogue; counts of dropped rows, by reason."""
 
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
 from pydantic import Field
@@ -11,36 +12,117 @@ from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.data.id_maps import IdMaps, apply_id_map, build_id_map, id_table
 from stages.data.pairs import deduplicate
+from stages.data.raw_columns import Columns
 from stages.data.raw_formats import find_files
-from stages.data.raw_readers import Columns, read_movies, read_ratings
+from stages.data.raw_readers import read_movies, read_ratings
+from stages.data.raw_values import count_unreadable, read_values
 
 ID_COLUMNS = {"users": "user_id", "movies": "movie_id"}  # by the name of their id table
 LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
+EARLIEST_LAST_TIME = 631_152_000  # the year 1990; times that end before are hardly seconds
+NUM_FREQUENT = 3  # ratings outside the scale that a message names
+MAX_HISTOGRAM = 50  # distinct ratings; more are counts rather than a scale
+FEW_GENRES, MANY_GENRES = 10, 50  # between them, the number of movies decides
+DROPPED = {
+    "incomplete": "rows without a readable id, rating or time are dropped",
+    "no_rating": "rows with a value of clean.no_rating are dropped",
+    "repeated": "rows that equal an earlier row are dropped",
+    "movies_incomplete": "rows of movies without an id of the kind of the rated ones are dropped",
+    "movies_repeated": "rows of movies with the id of an earlier row are dropped",
+}
 
 
 class Params(Section):
-    """The scale of the ratings, both ends included.
+    """The scale of the ratings, both ends included, and the rows that may be dropped.
 
     If the ratings file has no rating column, every row counts as a rating of `rating_max`.
     """
 
-    rating_min: float = Field(ge=-1000, le=1000)
+    rating_min: float = Field(ge=-1_000_000, le=1_000_000)
     """The lowest rating of the scale."""
 
-    rating_max: float = Field(ge=-1000, le=1000)
+    rating_max: float = Field(ge=-1_000_000, le=1_000_000)
     """The highest rating of the scale."""
+
+    no_rating: list[Annotated[float, Field(ge=-1_000_000, le=1_000_000)]]
+    """Ratings that mean "no rating", such as 0, -1 or 99. Their rows are dropped and counted."""
+
+    max_dropped: float = Field(ge=0, le=1)
+    """The largest share of the rows of a file that may be dropped because they cannot be read.
+
+    These are the rows without an id, a rating or a time in a form that the pipeline reads.
+    """
+
+
+def clean_ratings(
+    raw: pl.DataFrame, params: Params, where: str
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Type and check ratings; drop the rows that cannot be read, and those without a rating.
+
+    Args:
+        raw: The table of `read_ratings`, with ratings.
+        params: The rating scale and the rows that may be dropped.
+        where: Path of the raw file, for messages.
+
+    Returns:
+        The table of `read_values`, and the number of dropped rows by reason.
+
+    Raises:
+        StageError: There is no rating, too many rows cannot be read, or a rating or a time is out
+            of range.
+    """
+    if raw.height == 0:
+        raise StageError(f"{where}: has no ratings; add the data")
+    readable, incomplete = read_values(raw, params.max_dropped, where)
+    table = readable
+    if params.no_rating:
+        table = readable.filter(~pl.col("rating").is_in(params.no_rating))
+    if table.height == 0:
+        raise StageError(f"clean.no_rating: leaves no rating of {where}; name fewer values")
+    _check_scale(table, params, where)
+    _check_times(table, where)
+    return table, {"incomplete": incomplete, "no_rating": readable.height - table.height}
+
+
+def _check_scale(ratings: pl.DataFrame, params: Params, where: str) -> None:
+    """Raise a StageError that names the first row and the frequent ratings outside the scale."""
+    low, high = params.rating_min, params.rating_max
+    outside = ratings.filter(~pl.col("rating").is_between(low, high))
+    if outside.height == 0:
+        return
+    what = f"data row {outside['row'][0] + 1} has a rating outside {low:g} to {high:g}"
+    cure = "set clean.rating_min and clean.rating_max"
+    if outside.height == 1:
+        raise StageError(f"{where}: {what}; correct it or {cure}")
+    counts = outside["rating"].value_counts().sort("count", "rating", descending=[True, False])
+    frequent = counts.head(NUM_FREQUENT).rows()
+    listed = ", ".join(f"{stars:g} ({count:,}x)" for stars, count in frequent)
+    what += f", as {outside.height:,} of {ratings.height:,} rows have, most often {listed}"
+    no_rating = [stars for stars, _ in frequent if stars < low]
+    if 2 * frequent[0][1] > outside.height and 2 * outside.height < ratings.height:
+        no_rating.append(frequent[0][0])
+    if no_rating:
+        cure = f"add {no_rating[0]:g} to clean.no_rating if it means 'no rating', or {cure}"
+    else:
+        cure += f", up to {outside['rating'].max():g} for counts"
+    raise StageError(f"{where}: {what}; {cure}")
+
+
+def _check_times(ratings: pl.DataFrame, where: str) -> None:
+    """Raise a StageError that names the first row whose time is out of range."""
+    invalid = ratings.filter(~pl.col("timestamp").is_between(0, LATEST_TIME))
+    if invalid.height:
+        raise StageError(
+            f"{where}: data row {invalid['row'][0] + 1} has a time before 1970 or after 2100; "
+            "give seconds since 1970 (divide milliseconds by 1,000), or a date in this range"
+        )
 
 
 def map_ids(
     ratings: pl.DataFrame, movies: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, IdMaps]:
-    """Return both raw tables with i64 ids, and the id maps of the ids that were no plain numbers.
-
-    Rows without a readable rating do not decide whether ids are plain numbers. Such a row may be
-    a header in the middle of a file.
-    """
-    readable = ratings.filter(pl.col("rating").is_not_null())
-    distinct = readable.select(pl.col("user_id", "movie_id").unique().implode())  # in threads
+    """Return both tables with i64 ids, and the id maps of the ids that were no plain numbers."""
+    distinct = ratings.select(pl.col("user_id", "movie_id").unique().implode())  # in threads
     id_maps = {
         "user_id": build_id_map(distinct["user_id"][0], movies["movie_id"].clear()),
         "movie_id": build_id_map(distinct["movie_id"][0], movies["movie_id"]),
@@ -49,75 +131,40 @@ def map_ids(
     return apply_id_map(ratings, id_maps), movies, id_maps
 
 
-def clean_ratings(
-    raw: pl.DataFrame, params: Params, where: str
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Type and check ratings; drop incomplete rows and exact duplicates.
-
-    Args:
-        raw: user_id, movie_id (numbers), rating, timestamp (seconds or text), in the raw order.
-        params: The rating scale.
-        where: Path of the raw file, for messages.
-
-    Returns:
-        RATINGS in the raw order, and the number of dropped rows by reason.
-
-    Raises:
-        StageError: There is no complete row, or a rating or a time is out of range.
-    """
-    if raw.height == 0:
-        raise StageError(f"{where}: has no ratings; add the data")
-    if raw.schema["timestamp"] == pl.String:
-        text = pl.col("timestamp").str.replace("T", " ", literal=True).str.strip_suffix("Z")
-        raw = raw.with_columns(timestamp=text.str.to_datetime(strict=False).dt.epoch("s"))
-    table = raw.with_row_index("row").with_columns(pl.col("timestamp").cast(pl.Int64, strict=False))
-    complete = table.drop_nulls().filter(pl.col("rating").is_not_nan())
-    if complete.height == 0:
-        raise StageError(f"{where}: no row has both ids, a rating and a time; check its columns")
-    _check_ranges(complete, params, where)
+def drop_repeated(ratings: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return RATINGS without rows that equal an earlier one, and the number of such rows."""
     columns = ["user_id", "movie_id", "rating", "timestamp"]
-    unique = deduplicate(complete, lambda rows: rows.unique(columns, keep="first"))
-    dropped = {
-        "incomplete": raw.height - complete.height,
-        "repeated": complete.height - unique.height,
-    }
-    return unique.select(RATINGS.names()).cast(dict(RATINGS)), dropped
-
-
-def _check_ranges(ratings: pl.DataFrame, params: Params, where: str) -> None:
-    """Raise a StageError that names the first row whose rating or time is out of range."""
-    low, high = params.rating_min, params.rating_max
-    cure = "correct it or set clean.rating_min and clean.rating_max"
-    checks = {
-        f"a rating outside {low:g} to {high:g}; {cure}": pl.col("rating").is_between(low, high),
-        "a time before 1970 or after 2100; give seconds since 1970": pl.col("timestamp").is_between(
-            0, LATEST_TIME
-        ),
-    }
-    for problem, is_valid in checks.items():
-        invalid = ratings.filter(~is_valid)
-        if invalid.height:
-            raise StageError(f"{where}: data row {invalid['row'][0] + 1} has {problem}")
+    unique = deduplicate(ratings, lambda rows: rows.unique(columns, keep="first"))
+    table = unique.select(RATINGS.names()).cast(dict(RATINGS))
+    return table, ratings.height - unique.height
 
 
 def clean_catalogue(
     raw: pl.DataFrame, rated_ids: pl.Series, id_map: pl.DataFrame | None = None
-) -> pl.DataFrame:
-    """Return CATALOGUE, sorted by movie; the raw id stands in for a missing title.
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return CATALOGUE, sorted by movie, and the number of dropped rows by reason.
+
+    The raw id stands in for a missing title.
 
     Args:
         raw: movie_id (numbers), title, year, genres.
         rated_ids: Ids of the rated movies, which all get a row.
         id_map: The id map of the movies; None if their raw ids are plain numbers.
     """
-    movies = raw.drop_nulls("movie_id").unique("movie_id", keep="first", maintain_order=True)
+    complete = raw.drop_nulls("movie_id")
+    movies = complete.unique("movie_id", keep="first", maintain_order=True)
+    dropped = {
+        "movies_incomplete": raw.height - complete.height,
+        "movies_repeated": complete.height - movies.height,
+    }
     movies = movies.cast(dict(CATALOGUE))
     missing = pl.DataFrame({"movie_id": rated_ids.unique()}).join(movies, on="movie_id", how="anti")
     table = pl.concat([movies, missing], how="diagonal").sort("movie_id")
     name = pl.format("movie {}", "movie_id")
     if id_map is not None:
         name = id_table("movie_id", table["movie_id"], id_map)["raw_id"]
-    return table.with_columns(pl.col("title").fill_null(name), pl.col("genres").fill_null([]))
+    table = table.with_columns(pl.col("title").fill_null(name), pl.col("genres").fill_null([]))
+    return table, dropped
 
 
 def statistics(
@@ -126,11 +173,14 @@ def statistics(
     """Return flat figures of the data set; `density` is ratings / (users x rated movies)."""
     users, movies = ratings["user_id"].n_unique(), ratings["movie_id"].n_unique()
     histogram = ratings.group_by("rating").len().sort("rating").rows()
+    if len(histogram) > MAX_HISTOGRAM:
+        histogram = []
     return {
         "users": users,
         "movies": catalogue.height,
         "movies_rated": movies,
         "movies_without_genres": catalogue.filter(pl.col("genres").list.len() == 0).height,
+        "genres": catalogue["genres"].explode().drop_nulls().n_unique(),
         "ratings": ratings.height,
         "rating_min": ratings["rating"].min(),
         "rating_max": ratings["rating"].max(),
@@ -139,6 +189,32 @@ def statistics(
         **{f"dropped_{reason}": count for reason, count in dropped.items()},
         **{f"ratings_of_{stars:g}": count for stars, count in histogram},
     }
+
+
+def notices(
+    figures: dict[str, float], *, mapped: list[str], is_implicit: bool, has_movies: bool, last: int
+) -> list[str]:
+    """Return what a reader of the figures has to know, one sentence each.
+
+    Args:
+        figures: From `statistics`.
+        mapped: Names of the id tables whose ids are new.
+        is_implicit: The ratings file has no ratings.
+        has_movies: There is a movies file.
+        last: The latest time, in seconds since 1970.
+    """
+    counts = {text: figures[f"dropped_{reason}"] for reason, text in DROPPED.items()}
+    sentences = [f"{count:,} {text}" for text, count in counts.items() if count]
+    sentences += [f"{name} get new ids, see data/ids/{name}.parquet" for name in mapped]
+    sentences += ["no ratings, so every row is a positive"] if is_implicit else []
+    sentences += [] if has_movies else ["no movies file, so there are no titles and genres"]
+    movies = figures["movies"] - figures["movies_without_genres"]
+    genres = figures["genres"]
+    if genres > MANY_GENRES or (genres > FEW_GENRES and 2 * genres > movies):
+        sentences.append(f"{genres:,} genres of {movies:,} movies are many; check their separator")
+    if last < EARLIEST_LAST_TIME:
+        sentences.append("all times are before 1990; check that they are seconds since 1970")
+    return sentences
 
 
 def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) -> str:
@@ -150,23 +226,34 @@ def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) ->
     is_implicit = "rating" not in raw_ratings.columns
     if is_implicit:
         raw_ratings = raw_ratings.with_columns(rating=pl.lit(params.rating_max))
-    raw_ratings, raw_movies, id_maps = map_ids(raw_ratings, read_movies(raw, files, columns))
     table, dropped = clean_ratings(raw_ratings, params, str(raw / files.ratings))
-    if files.movies and not raw_movies["movie_id"].is_in(raw_ratings["movie_id"].implode()).any():
+    del raw_ratings  # memory
+    raw_movies = read_movies(raw, files, columns)
+    if files.movies:
+        path = str(raw / files.movies)
+        count_unreadable(raw_movies, raw_movies.select("movie_id"), params.max_dropped, path)
+    table, raw_movies, id_maps = map_ids(table, raw_movies)
+    if files.movies and not raw_movies["movie_id"].is_in(table["movie_id"].implode()).any():
         raise StageError(f"{raw / files.movies}: has no rated movie; correct its ids")
-    movies = clean_catalogue(raw_movies, table["movie_id"], id_maps["movie_id"])
+    table, dropped["repeated"] = drop_repeated(table)
+    movies, dropped_movies = clean_catalogue(raw_movies, table["movie_id"], id_maps["movie_id"])
     distinct_ids = {"user_id": table["user_id"], "movie_id": movies["movie_id"]}
     for name, key in ID_COLUMNS.items():
         raw_ids = id_table(key, distinct_ids[key], id_maps[key])
         write_table(raw_ids, ids / f"{name}.parquet", raw_ids.schema)
     write_table(table, ratings, RATINGS)
     write_table(movies, catalogue, CATALOGUE)
-    write_json(statistics(table, movies, dropped), metrics)
-    notes = [f"{name} get new ids" for name, key in ID_COLUMNS.items() if id_maps[key] is not None]
-    notes += ["no ratings, so every row is a positive"] if is_implicit else []
-    notes += [] if files.movies else ["no movies file"]
-    counts = f"{table.height:,} ratings of {movies.height:,} movies, dropped {dropped}"
-    return "; ".join([counts, *notes])
+    figures = statistics(table, movies, dropped | dropped_movies)
+    sentences = notices(
+        figures,
+        mapped=[name for name, key in ID_COLUMNS.items() if id_maps[key] is not None],
+        is_implicit=is_implicit,
+        has_movies=bool(files.movies),
+        last=table["timestamp"].max(),
+    )
+    write_json(figures | {"notices": sentences}, metrics)
+    counts = f"{table.height:,} ratings of {movies.height:,} movies, {figures['genres']} genres"
+    return "; ".join([counts, *sentences])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from stages.common.files import write_csv, write_json
-from stages.common.params import Section, load_params
+from stages.common.params import Section, load_params, read_value
 from stages.common.stage import StageError, run_stage
 from stages.common.systems import (
     FUSION,
@@ -100,6 +100,18 @@ def check_cutoffs(cutoffs: list[int]) -> None:
             raise StageError(f"evaluate.cutoffs: lacks the k of {column}; add {k}")
 
 
+def check_list_length(cutoffs: list[int], count: int) -> None:
+    """Raise a StageError if a cutoff is above `count`, the length of the generators' lists.
+
+    The lists of fusion and of the rankers are longer, so recall would compare unequal lengths.
+    """
+    if max(cutoffs) > count:
+        raise StageError(
+            f"evaluate.cutoffs: {max(cutoffs)} is above candidates.count, {count}; "
+            f"set candidates.count to at least {max(cutoffs)}, or remove the cutoff"
+        )
+
+
 def main(
     *,
     candidates: Path,
@@ -114,6 +126,7 @@ def main(
     """Write each system's metrics, its metrics by slice, and its rank of every target."""
     cutoffs = load_params(Params, "evaluate").cutoffs
     check_cutoffs(cutoffs)
+    check_list_length(cutoffs, read_value("candidates.count", int))
     systems = system_names()
     refuse_leftovers(candidates, generator_names())
     refuse_leftovers(recommendations, [FUSION, *map(ranker_system, block_names("rankers"))])

@@ -17,7 +17,7 @@ from stages.parallel.executor import map_by_user
 class Params(Section):
     """Which ratings are positives, and of which users."""
 
-    min_rating: float = Field(ge=-1000, le=1000)
+    min_rating: float = Field(ge=-1_000_000, le=1_000_000)
     """The lowest rating of a positive."""
 
     sample_users: float = Field(ge=0.0001, le=1)

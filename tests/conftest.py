@@ -183,7 +183,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with small models and a user's folder as its source, run once and committed."""
     folder = copy_repository(tmp_path_factory.mktemp("clone") / "repo")
     source = write_tiny(folder.parent / "tiny")
-    changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 20}
+    changes = {"data__source": str(source), "histories__max_length": 8, "candidates__count": 200}
     for name, block in YAML().load(folder / "params.yaml")["retrievers"].items():
         smaller = {k: v for k, v in SMALL.items() if k in block}
         changes |= {f"retrievers__{name}__{k}": v for k, v in smaller.items()}

@@ -9,22 +9,24 @@ import polars as pl
 import pytest
 
 from stages import clean
+from stages.data.raw_columns import Columns
 from stages.data.raw_formats import find_files
-from stages.data.raw_readers import Columns, read_movies, read_ratings
+from stages.data.raw_readers import read_movies, read_ratings
 from tests.conftest import ROOT, edit_params
 
 DEFAULT_COLUMNS = Columns(**dict.fromkeys(Columns.model_fields))
-SCALE = clean.Params(rating_min=0.5, rating_max=5.0)
+SCALE = clean.Params(rating_min=0.5, rating_max=5.0, no_rating=[], max_dropped=1.0)
 
 
 def clean_folder(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
     """RATINGS, CATALOGUE and the numbers of dropped rows of the raw files in `folder`."""
     files = find_files([path.name for path in folder.iterdir()], str(folder))
     raw_ratings = read_ratings(folder, files, DEFAULT_COLUMNS)
-    raw_movies = read_movies(folder, files, DEFAULT_COLUMNS)
-    raw_ratings, raw_movies, id_maps = clean.map_ids(raw_ratings, raw_movies)
     ratings, dropped = clean.clean_ratings(raw_ratings, SCALE, "ratings")
-    catalogue = clean.clean_catalogue(raw_movies, ratings["movie_id"], id_maps["movie_id"])
+    raw_movies = read_movies(folder, files, DEFAULT_COLUMNS)
+    ratings, raw_movies, id_maps = clean.map_ids(ratings, raw_movies)
+    ratings, dropped["repeated"] = clean.drop_repeated(ratings)
+    catalogue, _ = clean.clean_catalogue(raw_movies, ratings["movie_id"], id_maps["movie_id"])
     return ratings, catalogue, dropped
 
 

@@ -1,6 +1,7 @@
 """The raw file formats: which files belong together. `stages.data.raw_readers` reads them."""
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from stages.common.stage import StageError
@@ -17,6 +18,8 @@ FIXED_NAMES = (
 )
 # Parts of file names that mark implicit feedback: every row is a positive, even without a rating.
 IMPLICIT_MARKS = ("interactions.", ".inter")
+# The end of a file's name in a data set that is split already, in the order of time.
+PARTS = (".train", ".valid", ".val", ".test")
 
 
 class RawFiles(NamedTuple):
@@ -31,20 +34,26 @@ def find_files(names: Iterable[str], where: str) -> RawFiles:
     """Return the ratings file and the movies file among the file `names` of the folder `where`.
 
     Raises:
-        StageError: There is no ratings file, or more than one file could be it or the movies file.
+        StageError: There is no ratings file, or a file of a known name would be left unread.
     """
-    names = set(names)
-    if ratings := _find_table(names, RATINGS_STEMS, where):
-        return RawFiles("table", ratings, _find_table(names, MOVIES_STEMS, where))
-    for kind, ratings, movies in FIXED_NAMES:
-        for name in sorted(names):
-            stem = name.removesuffix(ratings.removeprefix("*"))
-            if name == ratings or (ratings.startswith("*") and stem != name):
-                movies = movies.replace("*", stem)
-                return RawFiles(kind, name, movies if movies in names else "")
-    choices = [f"{stem}{{{','.join(SUFFIXES)}}}" for stem in RATINGS_STEMS]
-    choices += [ratings for _, ratings, _ in FIXED_NAMES]
-    raise StageError(f"{where}: has no ratings file; add one named {', '.join(choices)}")
+    visible = sorted(name for name in names if not name.startswith("."))
+    ratings = _matches(visible, RATINGS_STEMS, [name for _, name, _ in FIXED_NAMES])
+    movies = _matches(visible, MOVIES_STEMS, [name for _, _, name in FIXED_NAMES])
+    if not ratings:
+        choices = [f"{stem}{{{','.join(SUFFIXES)}}}" for stem in RATINGS_STEMS]
+        choices += [name for _, name, _ in FIXED_NAMES]
+        raise StageError(f"{where}: has no ratings file; add one named {', '.join(choices)}")
+    if len(ratings) > 1:
+        raise StageError(f"{where}: has {_listed(ratings)}; {_cure_of_several(ratings)}")
+    if len(movies) > 1:
+        raise StageError(f"{where}: has {_listed(movies)}; keep one of them")
+    kind, choices = _movies_choices(ratings[0])
+    if movies and movies[0] not in choices:
+        raise StageError(
+            f"{where}: has {ratings[0]} and {movies[0]}, which do not belong together; "
+            f"write the movies as {choices[0]}, or remove {movies[0]}"
+        )
+    return RawFiles(kind, ratings[0], movies[0] if movies else "")
 
 
 def raw_file_names(names: Iterable[str], where: str) -> list[str]:
@@ -52,9 +61,35 @@ def raw_file_names(names: Iterable[str], where: str) -> list[str]:
     return [name for name in find_files(names, where)[1:] if name]
 
 
-def _find_table(names: set[str], stems: tuple[str, ...], where: str) -> str:
-    """Return the only name that is one of `stems` plus a table suffix, or "" if there is none."""
-    matches = [stem + suffix for stem in stems for suffix in SUFFIXES if stem + suffix in names]
-    if len(matches) > 1:
-        raise StageError(f"{where}: has {' and '.join(matches)}; keep one of them")
-    return matches[0] if matches else ""
+def _table_names(stems: tuple[str, ...]) -> list[str]:
+    return [stem + suffix for stem in stems for suffix in SUFFIXES]
+
+
+def _matches(names: list[str], stems: tuple[str, ...], patterns: list[str]) -> list[str]:
+    """Return those of `names` that are a table of one of `stems`, or match one of `patterns`."""
+    tables = [name for name in _table_names(stems) if name in names]
+    return tables + [n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns)]
+
+
+def _movies_choices(ratings: str) -> tuple[str, list[str]]:
+    """Return the kind of a ratings file, and the names that its movies file may have."""
+    for kind, pattern, movies in FIXED_NAMES:
+        if fnmatchcase(ratings, pattern):
+            return kind, [movies.replace("*", ratings.rsplit(".", 1)[0])]
+    return "table", _table_names(MOVIES_STEMS)
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _cure_of_several(ratings: list[str]) -> str:
+    """Say how to join the parts of a data set that is split already, or to keep one file."""
+    parts = {part: name for part in PARTS for name in ratings if name.endswith(f"{part}.inter")}
+    stems = {name.removesuffix(f"{part}.inter") for part, name in parts.items()}
+    if len(parts) < len(ratings) or len(stems) > 1:
+        return "keep one of them"
+    first, *others = parts.values()
+    whole = f"{stems.pop()}.inter"
+    command = f"(cat {first}; tail -qn +2 {' '.join(others)}) > {whole}"
+    return f"join them with {command} and keep {whole} instead"

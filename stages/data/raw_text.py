@@ -1,14 +1,21 @@
-"""Read text tables safely: no line is lost unnoticed, and nothing is decompressed."""
+"""Read text tables safely: no record is lost unnoticed, and nothing is decompressed.
 
-import warnings
+Polars splits the text into records and fields; `stages.data.raw_quotes` makes sure before that the
+quotes leave no doubt where these end.
+"""
+
+import csv
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from stages.common.stage import StageError
+from stages.data.raw_quotes import count_lines, find_quote_char, refuse_swallowed_records
 
 SEPARATORS = ",\t;|"
+# Markers of missing values in the exports of databases, pandas and R.
+MISSING = ["", "\\N", "NULL", "null", "NaN", "nan", "NaT", "None", "<NA>", "NA", "N/A", "#N/A"]
 # First bytes of files that are not plain UTF-8 text. Compressed files are refused, because a small
 # one may decompress to any size.
 FOREIGN_STARTS = {
@@ -22,14 +29,32 @@ FOREIGN_STARTS = {
     b"\xfe\xff": "is in UTF-16; save it as UTF-8",
     b"<": "is a web page; download the file again",
 }
-CHUNK = 1 << 22  # bytes
 
 
-def header_options(path: Path) -> dict[str, Any]:
-    """Return the CSV options of a file with a header: the separator that it contains most often."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+def missing_to_null(column: pl.Expr) -> pl.Expr:
+    """Return a text column without surrounding blanks; markers of missing values become null."""
+    text = column.str.strip_chars()
+    return pl.when(~text.is_in(MISSING)).then(text)
+
+
+def header_options(path: Path, has_quotes: bool = True) -> dict[str, Any]:
+    """Return the CSV options of a file with a header.
+
+    The separator is the one that the header contains most often. Without `has_quotes`, quotes are
+    characters like any other.
+
+    Raises:
+        StageError: The file is empty, compressed, a web page, in another encoding, or a quote is
+            unbalanced.
+    """
+    _check_start(path)
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         header = file.readline()
-    return {"separator": max(SEPARATORS, key=header.count)}
+    if "\r" in header.rstrip("\r\n"):
+        raise StageError(f"{path}: has carriage returns as line ends; save it with line feeds")
+    separator = max(SEPARATORS, key=header.count)
+    quote_char = find_quote_char(path, separator) if has_quotes else None
+    return {"separator": separator, "quote_char": quote_char}
 
 
 def read_first_row(path: Path, **options: Any) -> pl.DataFrame:
@@ -38,41 +63,41 @@ def read_first_row(path: Path, **options: Any) -> pl.DataFrame:
     Raises:
         StageError: The file is empty, compressed, a web page or in another encoding.
     """
-    with path.open("rb") as file:
-        start = file.read(8).removeprefix(b"\xef\xbb\xbf").lstrip()
-    for magic, problem in FOREIGN_STARTS.items():
-        if start.startswith(magic):
-            raise StageError(f"{path}: {problem}")
-    return _read_csv(path, n_rows=1, infer_schema=False, **options)
+    _check_start(path)
+    return _read_csv(path, n_rows=1, **options)
 
 
-def read_columns(path: Path, types: dict[str, type[pl.DataType]], **options: Any) -> pl.DataFrame:
-    """Read the columns in `types`; a value that does not parse as its type becomes null."""
-    return _read_csv(
-        path,
-        columns=list(types),
-        schema_overrides=types,
-        infer_schema=False,
-        ignore_errors=True,
-        **options,
-    )
-
-
-def check_one_row_per_line(rows: int, path: Path) -> None:
-    """Check that a file with a header has as many lines below it as the `rows` that were read.
-
-    An unclosed quote makes one field of several lines, so that rows are missing.
+def read_columns(path: Path, columns: list[str], **options: Any) -> pl.DataFrame:
+    """Read `columns` as text; an empty field is null.
 
     Raises:
-        StageError: The numbers differ.
+        StageError: A line has more fields than the first one, or the file is not in UTF-8.
     """
-    lines, last_byte = 0, b"\n"
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            lines, last_byte = lines + chunk.count(b"\n"), chunk[-1:]
-    lines += (last_byte != b"\n") - 1  # the header
-    if lines != rows:
-        raise StageError(f"{path}: has {lines:,} lines but {rows:,} rows; correct its quotes")
+    return _read_csv(path, columns=columns, **options)
+
+
+def read_table(path: Path, columns: list[str], keys: list[str], **options: Any) -> pl.DataFrame:
+    """Read `columns` of a file with a header as text, one row for each record.
+
+    Args:
+        path: The file.
+        columns: Names of the columns to read.
+        keys: Those of the columns whose values tell a record from a line of text, such as ids.
+        options: From `header_options`.
+
+    Raises:
+        StageError: As `read_columns`, or a quoted field holds other records.
+    """
+    table = read_columns(path, columns, **options)
+    if options["quote_char"] and count_lines(path) != table.height + 1:  # the header
+        header = read_first_row(path, **options).columns
+        refuse_swallowed_records(
+            path,
+            separator=options["separator"],
+            num_fields=len(header),
+            keys=[header.index(key) for key in keys],
+        )
+    return table
 
 
 def read_split_lines(path: Path, separator: str, min_fields: int) -> pl.DataFrame:
@@ -101,16 +126,41 @@ def read_split_lines(path: Path, separator: str, min_fields: int) -> pl.DataFram
     return table
 
 
+def _check_start(path: Path) -> None:
+    """Raise a StageError if the file is empty, or its first bytes are not those of a table."""
+    with path.open("rb") as file:
+        start = file.read(8).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start and path.stat().st_size < 8:
+        raise StageError(f"{path}: is empty; add the data")
+    for magic, problem in FOREIGN_STARTS.items():
+        if start.startswith(magic):
+            raise StageError(f"{path}: {problem}")
+
+
 def _read_csv(path: Path, **options: Any) -> pl.DataFrame:
-    with warnings.catch_warnings():
-        # Polars warns of unclosed quotes; `check_one_row_per_line` reports the rows they lose.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return pl.read_csv(path, **options)
-        except pl.exceptions.NoDataError:
-            raise StageError(f"{path}: is empty; add the data") from None
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            if "utf-8" in reason:
-                raise StageError(f"{path}: is not in UTF-8; save it as UTF-8") from None
-            raise StageError(f"{path}: {reason}; correct the file") from None
+    try:
+        return pl.read_csv(path, infer_schema=False, **options)
+    except pl.exceptions.NoDataError:
+        raise StageError(f"{path}: is empty; add the data") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        if "utf-8" in reason:
+            raise StageError(f"{path}: is not in UTF-8; save it as UTF-8") from None
+        if "more fields" in reason:
+            _refuse_long_record(path, options["separator"], options["quote_char"])
+        raise StageError(f"{path}: {reason}; correct the file") from None
+
+
+def _refuse_long_record(path: Path, separator: str, quote_char: str | None) -> None:
+    """Raise a StageError that names the first record with more fields than the first one."""
+    quoting = csv.QUOTE_MINIMAL if quote_char else csv.QUOTE_NONE
+    csv.field_size_limit(path.stat().st_size + 1)
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter=separator, quoting=quoting)
+        num_fields = len(next(reader))
+        for fields in reader:
+            if len(fields) > num_fields:
+                raise StageError(
+                    f"{path}: line {reader.line_num} has more fields than the first line; "
+                    f"correct it, or put a field that contains {separator!r} in quotes"
+                )

@@ -96,16 +96,21 @@ def file_table(files: list[tuple[str, int, str]]) -> Html:
     return table("Raw files", ["raw file", "bytes", "SHA-256"], rows, [1])
 
 
-def statistics(**counts: Mapping[str, float]) -> Html:
-    """Return one table per argument, side by side; the argument's name is the table's title."""
-    tables = []
+def statistics(**counts: Mapping[str, Any]) -> Html:
+    """Return one table per argument, side by side; the argument's name is the table's title.
+
+    Values are numbers, but for the sentences `notices`, which get a paragraph each.
+    """
+    tables, sentences = [], []
     for name, values in counts.items():
         rows = [
             (key.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value:g}")
             for key, value in values.items()
+            if key != "notices"
         ]
         tables.append(table(f"Statistics: {name}", [name, ""], rows, [1]))
-    return element("div", *tables, class_="beside")
+        sentences += values.get("notices", [])
+    return element("div", element("div", *tables, class_="beside"), *map(paragraph, sentences))
 
 
 def timing_table(timings: pl.DataFrame, count: int) -> Html:

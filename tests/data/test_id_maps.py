@@ -3,6 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages.common.stage import StageError
 from stages.data.id_maps import apply_id_map, build_id_map, id_table
 from tests.raw_folder import run_clean
 
@@ -69,7 +70,7 @@ def test_ids_that_are_no_plain_numbers_lose_nothing(raw: Path, ids: list[str], k
 def test_large_whole_numbers_of_a_parquet_file_are_mapped(raw: Path) -> None:
     table = {"user_id": [2**40, 5], "movie_id": [3.0, None], "rating": 4, "timestamp": 9}
     pl.DataFrame(table).write_parquet(raw / "ratings.parquet")
-    outputs = run_clean(raw)
+    outputs = run_clean(raw, clean__max_dropped=0.5)
     assert outputs.raw_rows() == [(str(2**40), "3", 4)]
     assert outputs.figures["dropped_incomplete"] == 1
 
@@ -77,6 +78,20 @@ def test_large_whole_numbers_of_a_parquet_file_are_mapped(raw: Path) -> None:
 def test_a_header_in_the_middle_does_not_turn_numbers_into_text(raw: Path) -> None:
     header = "userId,movieId,rating,timestamp\n"
     (raw / "ratings.csv").write_text(f"{header}8,30,4,100\n{header}9,31,4,100\n")
-    outputs = run_clean(raw)
+    outputs = run_clean(raw, clean__max_dropped=0.5)
     assert outputs.users["user_id"].to_list() == [8, 9]
     assert outputs.figures["dropped_incomplete"] == 1
+
+
+def test_markers_of_missing_ids_are_no_ids(raw: Path) -> None:
+    markers = ["NULL", " nan", "None", "\\N", "", "NA"]
+    lines = [f"{user},30,4,100\n5,{user},4,100\n" for user in markers]
+    (raw / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n8,30,4,100\n" + "".join(lines)
+    )
+    outputs = run_clean(raw, clean__max_dropped=1.0)
+    assert outputs.raw_rows() == [("8", "30", 4)]
+    assert outputs.figures["dropped_incomplete"] == len(lines) * 2
+    message = r"ratings\.csv: data row 2 has the user id 'NULL', and 92\.3% of the rows cannot be"
+    with pytest.raises(StageError, match=message):
+        run_clean(raw, clean__max_dropped=0.9)

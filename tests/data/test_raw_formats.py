@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from tests.raw_folder import run_clean
         ("ratings.csv movies.csv a.txt", ("table", "ratings.csv", "movies.csv")),
         ("rating.tsv items.parquet", ("table", "rating.tsv", "items.parquet")),
         ("interactions.parquet", ("table", "interactions.parquet", "")),
-        ("ratings.dat movies.dat movies.csv", ("dat", "ratings.dat", "movies.dat")),
+        ("ratings.dat movies.dat users.dat", ("dat", "ratings.dat", "movies.dat")),
         ("u.item u.data", ("ml-100k", "u.data", "u.item")),
-        ("b.inter a.inter a.item", ("recbole", "a.inter", "a.item")),
-        ("b.inter a.item", ("recbole", "b.inter", "")),
+        ("._a.inter a.inter a.user a.item", ("recbole", "a.inter", "a.item")),
+        ("b.inter b.link", ("recbole", "b.inter", "")),
+        ("u.inter u.item", ("recbole", "u.inter", "u.item")),
     ],
 )
 def test_files_that_belong_together_are_found(names: str, files: tuple[str, str, str]) -> None:
@@ -37,3 +39,39 @@ def test_two_files_of_one_kind_are_an_error(raw: Path) -> None:
         run_clean(raw)
     with pytest.raises(StageError, match=r"has movies\.csv and items\.csv; keep one"):
         find_files(["ratings.csv", "items.csv", "movies.csv"], "f")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("ratings.csv ratings.dat movies.dat", "has ratings.csv and ratings.dat; keep one of them"),
+        ("u.data ratings.tsv", "has ratings.tsv and u.data; keep one of them"),
+        ("a.inter b.inter", "has a.inter and b.inter; keep one of them"),
+        ("a.inter a.test.inter", "has a.inter and a.test.inter; keep one of them"),
+        ("a.train.inter b.test.inter", "has a.train.inter and b.test.inter; keep one of them"),
+        ("ratings.dat movies.dat movies.csv", "has movies.csv and movies.dat; keep one of them"),
+        (
+            "ratings.csv u.item",
+            "has ratings.csv and u.item, which do not belong together; write the movies as "
+            "movies.csv, or remove u.item",
+        ),
+        (
+            "b.inter a.item",
+            "has b.inter and a.item, which do not belong together; write the movies as b.item, "
+            "or remove a.item",
+        ),
+        (
+            "a.train.inter a.item",
+            "has a.train.inter and a.item, which do not belong together; write the movies as "
+            "a.train.item, or remove a.item",
+        ),
+        (
+            "a.val.inter a.train.inter a.item",
+            "has a.train.inter and a.val.inter; join them with "
+            "(cat a.train.inter; tail -qn +2 a.val.inter) > a.inter and keep a.inter instead",
+        ),
+    ],
+)
+def test_no_file_of_a_known_name_is_left_unread(names: str, message: str) -> None:
+    with pytest.raises(StageError, match=rf"^f: {re.escape(message)}$"):
+        find_files(names.split(), "f")

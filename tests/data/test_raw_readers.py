@@ -166,3 +166,30 @@ def test_the_params_name_every_column_once() -> None:
     block = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["data"]["columns"]
     assert set(block) == {"user", "item", "rating", "timestamp", "title", "year", "genres"}
     assert set(block.values()) == {None}
+
+
+@pytest.mark.parametrize("title", ["A", "A :: B", "::A", "A|B", "|"])
+def test_a_title_may_contain_the_separator(title: str, raw: Path) -> None:
+    (raw / "ratings.dat").write_text("1::10::4::100\n")
+    (raw / "movies.dat").write_text(f"10::{title}::Drama|War\n")
+    assert run_clean(raw).catalogue.rows() == [(10, title, None, ["Drama", "War"])]
+    (raw / "ratings.dat").unlink()
+    (raw / "movies.dat").unlink()
+    (raw / "u.data").write_text("1\t10\t4\t100\n")
+    (raw / "u.item").write_text(U_ITEM.format(10, title, "|".join("0000010010000000000")))
+    assert run_clean(raw).catalogue.rows() == [(10, title, None, ["Comedy", "Drama"])]
+
+
+def test_markers_of_missing_values_are_missing_in_any_column(raw: Path) -> None:
+    (raw / "ratings.tsv").write_text("userId\tmovieId\trating\ttimestamp\n1\ttt2\t4\t100\n")
+    (raw / "movies.tsv").write_text("movieId\ttitle\tyear\tgenres\ntt2\t\\N\t\\N\tNULL\n")
+    assert run_clean(raw).catalogue.rows() == [(1, "tt2", None, [])]
+
+
+def test_titles_and_reviews_may_span_lines(raw: Path) -> None:
+    text = 'user_id,item_id,rating,text,timestamp\nA1,B1,5,"Great.\nOf, course",1000\n'
+    (raw / "ratings.csv").write_text(text)
+    (raw / "items.csv").write_text('item_id,title\nB1,"One\r\n two (1999)"\n')
+    outputs = run_clean(raw)
+    assert outputs.raw_rows() == [("A1", "B1", 5)]
+    assert outputs.catalogue["title"].to_list() == ["One two (1999)"]

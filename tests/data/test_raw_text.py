@@ -5,10 +5,10 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.data.raw_text import (
-    check_one_row_per_line,
     header_options,
-    read_columns,
+    missing_to_null,
     read_split_lines,
+    read_table,
 )
 
 
@@ -23,21 +23,26 @@ def test_the_separator_is_the_most_frequent_one_of_the_header(
     separator: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, separator.join(["a", "b", "c d"]).encode())
-    assert header_options(path) == {"separator": separator}
+    assert header_options(path) == {"separator": separator, "quote_char": None}
 
 
-def test_a_value_of_another_type_is_null(tmp_path: Path) -> None:
-    path = write(tmp_path, b"a,b\n1.5,x\nno,y\n")
-    table = read_columns(path, {"a": pl.Float64}, separator=",")
-    assert table.to_dict(as_series=False) == {"a": [1.5, None]}
-
-
-@pytest.mark.parametrize("content", [b"a\n1\n2\n", b"a\n1\n2"])
-def test_every_line_below_the_header_must_be_a_row(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b'a,b\n1,"x\ny"\n', b'a,b\n1,"x\ny"', b'a,b\r\n1,"x\ny"\r\n'])
+def test_a_quoted_field_may_span_lines(content: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, content)
-    check_one_row_per_line(2, path)
-    with pytest.raises(StageError, match=r"a\.csv: has 2 lines but 1 rows; correct its quotes"):
-        check_one_row_per_line(1, path)
+    table = read_table(path, ["a", "b"], ["a"], **header_options(path))
+    assert table.rows() == [("1", "x\ny")]
+
+
+def test_a_long_record_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, b'a,b\n"1\n2",3\n4,5,6\n')
+    with pytest.raises(StageError, match=r"a\.csv: line 4 has more fields than the first line; "):
+        read_table(path, ["a", "b"], ["b"], **header_options(path))
+
+
+def test_markers_of_missing_values_become_null() -> None:
+    table = pl.DataFrame({"a": [" x ", "\\N", "NULL", " ", "nan", "None", "null x", None]})
+    column = table.select(missing_to_null(pl.col("a")))["a"]
+    assert column.to_list() == ["x", None, None, None, None, None, "null x", None]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])

@@ -1,7 +1,7 @@
 import polars as pl
 
 from benchmarks.timings import stage_seconds
-from stages.reporting.parts import board_table, flatten, interval_table, timing_table
+from stages.reporting.parts import board_table, flatten, interval_table, statistics, timing_table
 
 
 def test_the_best_value_of_a_column_is_marked() -> None:
@@ -21,6 +21,13 @@ def test_significant_differences_to_the_baseline_are_marked() -> None:
     assert '<span class="significant">+0.100 [+0.050, +0.150]</span>' in text
     assert '<span class="value">+0.100 [-0.050, +0.250]</span>' in text
     assert "0.700" not in text
+
+
+def test_notices_are_paragraphs_below_the_statistics() -> None:
+    text = statistics(data={"users": 1200, "notices": ["no <b>"]}, split={"share": 0.5})
+    assert "<p>no &lt;b&gt;</p>" in text
+    assert "1,200" in text
+    assert "notices" not in text
 
 
 def test_parameters_have_dotted_keys() -> None:

@@ -102,6 +102,18 @@ def test_the_leaderboard_needs_its_cutoffs(monkeypatch: pytest.MonkeyPatch) -> N
     check_cutoffs([1, 7, 10, 20, 50, 200])
 
 
+def test_a_cutoff_above_the_length_of_the_lists_is_an_error(results: Path) -> None:
+    edit_params(Path(), candidates__count=199)
+    message = (
+        r"^evaluate\.cutoffs: 200 is above candidates\.count, 199; "
+        r"set candidates\.count to at least 200, or remove the cutoff$"
+    )
+    with pytest.raises(StageError, match=message):
+        run_evaluate()
+    edit_params(Path(), candidates__count=200)
+    run_evaluate()
+
+
 @pytest.mark.parametrize("leftover", ["data/candidates/old", "data/recommendations/ranker_old"])
 def test_the_lists_of_a_removed_system_are_an_error(results: Path, leftover: str) -> None:
     Path(leftover).mkdir()
