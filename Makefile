@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: repro plots test test-ci test-all lint peers requirements audit
+.PHONY: repro plots test test-ci test-all lint peers mutants requirements audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -48,6 +48,18 @@ peers: $(VENV)-peers/installed
 $(VENV)-peers/installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Small changes of the source that no test notices, in an environment of its own; `only` names
+# packages or modules: make mutants only="evaluation stages/data/pairs.py".
+mutants: $(VENV)-mutants/installed
+	$(VENV)-mutants/bin/python -m benchmarks.mutants $(only)
+
+$(VENV)-mutants/installed: requirements.txt benchmarks/requirements-mutants.txt
+	$(PYTHON) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/$(INSTALL) -r requirements.txt
+	$(VENV)-mutants/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r benchmarks/requirements-mutants.txt
 	@touch $@
 
 # Versions and hashes of all that requirements.in and tests/requirements.in need.

@@ -3,9 +3,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages.common import tables
 from stages.common.files import read_arrays
 from stages.common.stage import StageError
-from stages.common.tables import POSITIVES, read_table, write_table
+from stages.common.tables import POSITIVES, read_table, user_ranges, write_table
 
 
 def test_tables_keep_their_schema(tmp_path: Path) -> None:
@@ -16,6 +17,13 @@ def test_tables_keep_their_schema(tmp_path: Path) -> None:
     table.write_parquet(path)
     with pytest.raises(StageError, match=r"t.parquet: has columns"):
         read_table(path, POSITIVES)
+
+
+def test_the_ranges_of_the_users_cover_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "READ_BATCH_USERS", 2)
+    assert user_ranges(pl.Series([3, 5, 8, 9, 11])) == [(3, 5), (8, 9), (11, 11)]
+    assert user_ranges(pl.Series([3, 5])) == [(3, 5)]
+    assert user_ranges(pl.Series([], dtype=pl.Int32)) == []
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

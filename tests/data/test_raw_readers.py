@@ -94,6 +94,42 @@ def test_a_movies_file_may_lack_genres_titles_and_years(raw: Path) -> None:
     assert run_clean(raw).catalogue.rows() == [(30, "movie 30", None, ["Drama", "Comedy"])]
 
 
+TITLE_YEARS = {
+    "2001: A Space Odyssey (1968)": 1968,
+    "(500) Days of Summer (2009)": 2009,
+    "Two Versions (1990) (2005)": 2005,
+    "Spaces (1994)  ": 1994,
+    "Fact (1999) and Fiction": None,
+    "Class of 1999": None,
+    "Too Short (199)": None,
+    "Too Long (19999)": None,
+    "Open 1999)": None,
+}
+
+
+def test_the_year_is_in_parentheses_at_the_end_of_the_title(raw: Path) -> None:
+    lines = [f"{movie},{title}" for movie, title in enumerate(TITLE_YEARS)]
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,3,4,100\n")
+    (raw / "movies.csv").write_text("\n".join(["movieId,title", *lines]) + "\n")
+    catalogue = run_clean(raw).catalogue
+    assert catalogue["year"].to_list() == list(TITLE_YEARS.values())
+    assert catalogue["title"].to_list() == [title.strip() for title in TITLE_YEARS]
+
+
+def test_a_column_of_years_is_used_where_it_is_a_year_and_the_title_has_none(raw: Path) -> None:
+    years = ["1995", "1995.0", "19955", "ca. 1995", "995", "1995.5", "", "2001"]
+    lines = [f"{movie},A,{year}" for movie, year in enumerate(years)]
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,3,4,100\n")
+    (raw / "movies.csv").write_text(
+        "\n".join(["movieId,title,year", *lines, "9,B (1980),1999"]) + "\n"
+    )
+    rows = run_clean(raw).catalogue.select("title", "year").rows()
+    dated = ("A (1995)", 1995)
+    assert rows[:2] == [dated] * 2
+    assert rows[2:7] == [("A", None)] * 5
+    assert rows[7:] == [("A (2001)", 2001), ("B (1980)", 1980)]
+
+
 @pytest.mark.parametrize("name", ["interactions.csv", "log.inter", "interactions.parquet"])
 def test_without_ratings_every_row_is_a_positive(raw: Path, name: str) -> None:
     table = pl.DataFrame({"user_id": [1, 1], "item_id": [5, 6], "timestamp": [100, 200]})

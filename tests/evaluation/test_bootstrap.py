@@ -34,13 +34,20 @@ def test_a_user_without_a_value_does_not_count() -> None:
 
 
 def test_p_values_are_those_of_a_z_test() -> None:
-    halves, balanced = np.tile([1.0, 0.0], 50), np.tile([1.0, -1.0], 50)
-    differences = np.column_stack([halves, balanced, np.zeros(100)])
+    halves, balanced = np.tile([1.0, 0.0], 4), np.tile([1.0, -1.0], 4)
+    differences = np.column_stack([halves, balanced, np.zeros(8)])
     p_values = paired_p_values(differences)
-    z = 0.5 / (halves.std(ddof=1) / 10)
+    z = 0.5 / (2 / 7) ** 0.5 * 8**0.5  # the variance of the halves is 8 * 0.25 / 7
     assert p_values[0] == pytest.approx(math.erfc(z / math.sqrt(2)))
     assert p_values[1:].tolist() == [1, 1]
     assert paired_p_values(np.ones((5, 1))).tolist() == [0]
+
+
+def test_p_values_of_one_and_of_two_users() -> None:
+    assert paired_p_values(np.array([[0.3, 0.0]])).tolist() == [0, 1]
+    # The mean 0.5 of 0 and 1 has the standard error 0.5.
+    expected = math.erfc(1 / math.sqrt(2))
+    assert paired_p_values(np.array([[0.0], [1.0]])) == pytest.approx(expected)
 
 
 def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:

@@ -83,5 +83,8 @@ def test_the_leaderboard_shows_a_metric_at_the_cutoffs_that_it_names(
 
 
 def test_systems_are_ordered_by_accuracy_and_equal_ones_keep_their_order() -> None:
-    board = {name: {"ndcg@10": value} for name, value in zip("abcd", (0.1, 0.3, 0.3, 0.2))}
+    board = {
+        name: {"recall@10": 1 - value, "ndcg@10": value, "mrr": 1 - value}
+        for name, value in zip("abcd", (0.1, 0.3, 0.3, 0.2))
+    }
     assert rank_systems(board, ["a", "c", "b", "d"]) == ["c", "b", "d", "a"]

@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 from stages.generators.item_knn import Params, bm25, neighbour_weights
@@ -20,5 +23,17 @@ def test_bm25_discounts_active_users_and_popular_movies() -> None:
     assert (weights > 0).tolist() == (MATRIX.toarray() > 0).tolist()
     assert weights[0, 0] < weights[0, 1]  # movie 0 has three positives, movie 1 two
     assert weights.dtype == np.float32
-    flat = bm25(MATRIX, 1.2, 0.0).toarray()
-    assert np.allclose(flat[flat > 0], np.log(4) - np.log1p(2))
+
+
+def test_bm25_is_that_of_a_plain_loop() -> None:
+    # 4 users with 2, 1, 3 and 1 of the 3 movies.
+    dense = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 0]], np.float32)
+    k1 = 1.2
+    users, movies = dense.sum(axis=1).tolist(), dense.sum(axis=0).tolist()
+    for b in (0.75, 0.0):
+        expected = np.zeros((4, 3))
+        for user, movie in zip(*dense.nonzero()):
+            idf = math.log(3 / (1 + users[user]))
+            length = 1 - b + b * movies[movie] / (7 / 3)
+            expected[user, movie] = idf * (k1 + 1) / (k1 * length + 1)
+        assert bm25(sp.csr_array(dense), k1, b).toarray() == pytest.approx(expected, abs=1e-6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from stages.models.towers import encode, movie_vectors
 from stages.retrieval import transformer
 from stages.retrieval.data import TrainingData
 from stages.retrieval.transformer import windows
@@ -87,3 +88,64 @@ def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
     model.params = model.params.model_copy(update={"num_sampled": 20})
     samples = [model.softmax_losses(states, labels, vectors, bias).numpy() for _ in range(200)]
     assert np.abs(np.mean(samples, axis=0) - expected).max() < 0.2
+
+
+def test_a_sampled_movie_stands_for_several_and_the_label_is_no_negative(
+    tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model, _ = build_small("history", tables, num_sampled=4)
+    sample, labels = [3, 7, 7, 0], [3, 5, 7]
+    monkeypatch.setattr(model.ops, "uniform", lambda *arguments: np.array(sample, np.int32))
+    rng = np.random.default_rng(0)
+    states, vectors = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 10))
+    bias = rng.normal(size=10).astype(np.float32)
+    scores = np.exp(states @ vectors.T + bias)
+    expected = [
+        np.log1p(10 / 4 * sum(row[n] for n in sample if n != label) / row[label])
+        for row, label in zip(scores, labels)
+    ]
+    losses = model.softmax_losses(states, np.array(labels), vectors, bias)
+    assert losses.numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def padded_batch() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs of two users: the first has three movies, the second nine, of which eight fit."""
+    rows = np.array([[-1] * 6 + [3, 5, 7], range(10, 19)], dtype=np.int32)
+    gaps = np.where(rows >= 0, 2, 0).astype(np.int32)
+    return np.stack([rows, gaps], axis=1)[:, :, :-1], rows[:, 1:]
+
+
+def test_padding_adds_nothing_to_the_loss(tables: dict) -> None:
+    changes = {"dimension": 8, "dropout": 0.0, "item_mask_prob": 0.0}
+    _, model, _ = build_small("history", tables, **changes)
+    inputs, next_movies = padded_batch()
+    arrays, params = model.arrays() | model.constants, model.params
+    states = encode(arrays, *inputs.transpose(1, 0, 2), params.num_heads, params.num_blocks)
+    logits = states @ movie_vectors(arrays).T + arrays["bias"]
+    losses = [
+        np.log(np.exp(logits[user, position]).sum()) - logits[user, position, movie]
+        for user, first in ((0, 6), (1, 0))
+        for position, movie in enumerate(next_movies[user])
+        if position >= first
+    ]
+    assert len(losses) == 2 + 8
+    assert float(model.compute_loss((inputs, next_movies))) == pytest.approx(np.mean(losses))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_share_of_the_movies_is_masked(
+    share: float, tables: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model, _ = build_small("history", tables, item_mask_prob=share)
+    inputs, next_movies = (np.repeat(array, 50, axis=0) for array in padded_batch())
+    all_ids = []
+
+    def spy(w: dict, ids: object, *arguments: object) -> object:
+        all_ids.append(ids.numpy())
+        return encode(w, ids, *arguments)
+
+    monkeypatch.setattr(transformer.towers, "encode", spy)
+    model.compute_loss((inputs, next_movies))
+    (ids,), movies = all_ids, inputs[:, 0]
+    assert ((ids == movies) | (ids == -1)).all()
+    assert (ids == -1)[movies >= 0].mean() == pytest.approx(share, abs=0.08)

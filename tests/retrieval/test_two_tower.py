@@ -33,6 +33,33 @@ def test_a_sampled_movie_counts_with_its_weight(tables: dict) -> None:
     assert loss == pytest.approx(-np.log(np.exp(2.0) / (np.exp(2.0) + negatives)), rel=1e-5)
 
 
+@pytest.mark.parametrize("num_sampled", [20, 1000])
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_the_loss_of_a_batch_is_that_of_a_plain_loop(
+    num_sampled: int, l2: float, tables: dict
+) -> None:
+    _, model, batches = build_small(
+        "id", tables, batch_size=9, num_sampled=num_sampled, l2=l2, dropout=0.0
+    )
+    users, positive_weights, *sample = next(batches())
+    arrays, rng = model.arrays(), np.random.default_rng(3)
+    model.w["bias"].assign(rng.normal(size=arrays["bias"].shape))
+    movies, weights = sample or (np.arange(40), np.ones(40))
+    vectors, bias = arrays["movie"][movies], model.w["bias"].numpy()[movies]
+    total = 0.0
+    for user, row in zip(arrays["user"][users], positive_weights):
+        scores = vectors @ user + bias
+        negatives = (weights * np.exp(scores))[row == 0].sum()
+        for movie in np.flatnonzero(row):
+            loss = -np.log(np.exp(scores[movie]) / (np.exp(scores[movie]) + negatives))
+            penalty = 0.5 * l2 * ((user**2).sum() + (vectors[movie] ** 2).sum())
+            total += row[movie] * (loss + penalty)
+    expected = total / positive_weights.sum()
+    assert float(model.compute_loss((users, positive_weights, *sample))) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
 def test_batches_have_every_positive_of_their_users(tables: dict) -> None:
     data, _, batches = build_small("id", tables, batch_size=7, low_weight=0.0)
     user_set = set()

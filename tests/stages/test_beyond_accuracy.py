@@ -6,8 +6,9 @@ import pytest
 
 from stages.beyond_accuracy import later_low_ratings
 from stages.common.stage import StageError
-from stages.common.tables import HISTORIES, RATINGS
+from stages.common.tables import HISTORIES, RATINGS, RECOMMENDATIONS, write_table
 from tests.conftest import edit_params
+from tests.small_tables import ranked_lists
 from tests.stages.results import (
     CANDIDATES,
     METRICS,
@@ -54,6 +55,19 @@ def test_disliked_counts_the_movies_that_are_rated_low_after_the_query(results: 
         users = top.filter(movie_id=30)["user_id"].n_unique()
         assert 0 < users < USERS
         assert board[system]["disliked@10"] == pytest.approx(users / USERS, abs=1e-6)
+
+
+def test_ten_movies_of_a_list_count(results: Path) -> None:
+    # The disliked movie 30 is the tenth of every second user's list, the eleventh of the others.
+    rows = [
+        (user, movie, rank)
+        for user in range(1, USERS + 1)
+        for rank, movie in enumerate([*range(1, 10 + user % 2), 30], start=1)
+    ]
+    write_table(ranked_lists(rows), CANDIDATES / "ease" / "test.parquet", RECOMMENDATIONS)
+    run_beyond_accuracy()
+    board = json.loads((METRICS / "beyond_accuracy.json").read_text())
+    assert board["ease"]["disliked@10"] == 0.5
 
 
 def test_popularity_is_never_serendipitous(results: Path) -> None:

@@ -12,6 +12,7 @@ from stages.histories import all_queries, build_histories, draw_queries, number_
 from stages.time_split import Split, leave_one_out, order
 from tests.conftest import ROOT
 from tests.small_tables import timed_positives
+from tests.tiny_chain import LENGTH
 
 
 def queries(rows: list[tuple[int, int, int]]) -> pl.DataFrame:
@@ -85,3 +86,17 @@ def test_the_histories_of_every_snapshot_end_before_its_targets(
         positives = read_positives(folder, snapshot)
         assert positives["movie_id"].to_list() == [*range(length)] * 2
     assert read_positives(folder).equals(read_positives(folder, SNAPSHOTS[-1]))
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_the_histories_of_the_tiny_run_are_the_newest_positives(
+    snapshot: str, tiny_run: Path
+) -> None:
+    folder = tiny_run / "data" / "histories"
+    table = pl.read_parquet(folder / f"{snapshot}.parquet")
+    positives = read_positives(folder, snapshot).group_by("user_id").agg("movie_id")
+    by_user = dict(positives.rows())
+    for user, length, history in table.select("user_id", "history_length", "history").rows():
+        assert len(by_user[user]) == length
+        assert history == by_user[user][-LENGTH:]
+    assert table["history_length"].max() > LENGTH  # some histories are cut

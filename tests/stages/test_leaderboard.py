@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,38 @@ from tests.stages.results import (
 
 
 def test_intervals_pair_the_same_user() -> None:
-    base = pl.DataFrame({"user_id": range(40), "rank": [1, 0] * 20})
-    better = base.with_columns(rank=pl.lit(1)).sample(fraction=1, shuffle=True, seed=0)
+    """Half of the users have a hit; of the others, 8 get one from the better system."""
+    users = 40
+    base = pl.DataFrame({"user_id": range(users), "rank": [1, 0] * 20})
+    gained = (pl.col("user_id") % 2 == 1) & (pl.col("user_id") < 16)
+    better = base.with_columns(rank=pl.when(gained).then(1).otherwise("rank"))
+    better = better.sample(fraction=1, shuffle=True, seed=0)
     systems = {"a": user_metrics(base, MAIN_CUTOFFS), "b": user_metrics(better, MAIN_CUTOFFS)}
     table = intervals(systems, ["a"], 300, 0)
     assert table["system"].unique().to_list() == ["b"]
-    assert table["difference"].to_list() == pytest.approx([0.5] * 3)
+    assert table["difference"].to_list() == pytest.approx([0.2] * 3)
+    # With the users of `better` in its own order, the differences would be of both signs, and
+    # their deviation 0.7.
+    error = (0.2 * 0.8 / (users - 1)) ** 0.5
+    p_value = math.erfc(0.2 / error / math.sqrt(2))
+    assert table["p_value"].to_list() == pytest.approx([p_value] * 3)
     assert table["significant"].all()
+    assert (table["high"] - table["low"]).to_list() == pytest.approx(
+        [2 * 1.96 * error] * 3, rel=0.2
+    )
+
+
+def test_the_seed_decides_which_users_are_drawn() -> None:
+    ranks = {
+        name: pl.DataFrame({"user_id": range(9), "rank": range(n, n + 9)})
+        for name, n in (("a", 0), ("b", 3))
+    }
+    systems = {name: user_metrics(table, MAIN_CUTOFFS) for name, table in ranks.items()}
+    tables = [intervals(systems, ["a"], 50, seed) for seed in (0, 0, 1)]
+    assert tables[0].equals(tables[1])
+    ends = ["low", "high"]
+    assert not tables[0].select(ends).equals(tables[2].select(ends))
+    assert tables[0].drop(ends).equals(tables[2].drop(ends))
 
 
 def test_all_systems_are_compared_with_popularity_and_the_best_retriever(results: Path) -> None:
@@ -41,6 +67,25 @@ def test_all_systems_are_compared_with_popularity_and_the_best_retriever(results
     for baseline in ("popularity", best, "fusion"):
         systems = table.filter(against=baseline)["system"].unique(maintain_order=True).to_list()
         assert systems == [system for system in SYSTEMS if system != baseline]
+
+
+def test_the_text_has_a_mark_for_every_comparison(results: Path) -> None:
+    run_evaluate()
+    # All targets first: better than every baseline.
+    path = Path("data/ranks/ease.parquet")
+    table = pl.read_parquet(path).with_columns(rank=pl.lit(1, pl.UInt16))
+    table.write_parquet(path)
+    run_leaderboard()
+    head, _, *lines = (METRICS / "leaderboard.md").read_text().splitlines()
+    names = [name.strip() for name in head.split("|")]
+    rows = [dict(zip(names, map(str.strip, line.split("|")))) for line in lines]
+    marks = {row["system"]: {k: v for k, v in row.items() if k.startswith("vs ")} for row in rows}
+    assert list(marks) == SYSTEMS
+    assert set(marks["ease"].values()) == {"+"}
+    expected = dict.fromkeys(marks["ease"], "~")
+    for system, row in marks.items():
+        if system != "ease":
+            assert row == expected | ({f"vs {system}": ""} if f"vs {system}" in row else {})
 
 
 def test_the_columns_of_the_leaderboard_as_text_are_padded() -> None:
@@ -85,6 +130,7 @@ def test_only_what_survives_the_correction_is_significant() -> None:
     table = intervals(systems, ["popularity"], 100, 0).filter(metric="ndcg@10")
     rows = {row["system"]: row for row in table.iter_rows(named=True)}
     assert rows["s0"]["significant"]
+    assert rows["s0"]["p_holm"] == pytest.approx(12 * rows["s0"]["p_value"], abs=0)
     assert rows["s1"]["p_value"] < 0.05 < rows["s1"]["p_holm"]
     assert not rows["s1"]["significant"]
     assert rows["s2"]["p_holm"] == 1

@@ -31,6 +31,16 @@ def test_reranking_is_a_permutation_by_the_mean_score(objective: str) -> None:
     assert np.allclose(best, means.reshape(120, 20).max(axis=1))
 
 
+def test_features_are_taken_by_their_names_in_the_order_of_the_boosters() -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    boosters, _ = train(table, SMALL, options, seed=1)
+    ordered = rerank(boosters, table.select("user_id", "movie_id", "hint", "noise"), threads=1)
+    columns = ["noise", "movie_id", "other", "hint", "user_id"]
+    shuffled = table.with_columns(other=pl.lit(1.0)).select(columns)
+    assert rerank(boosters, shuffled, threads=1).equals(ordered)
+
+
 def test_equal_scores_are_ordered_by_movie() -> None:
     table = noisy_examples(users=3, candidates=5).sample(fraction=1, shuffle=True, seed=1)
     values, labels = table.select("hint", "noise").to_numpy(), table["label"].to_numpy()

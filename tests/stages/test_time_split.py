@@ -3,7 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.time_split import Split, global_split, leave_one_out, order
+from stages.time_split import Params, Split, global_split, leave_one_out, order, time_cuts
 from tests.conftest import tiny_tables
 from tests.small_tables import timed_positives
 from tests.tiny_chain import LENGTH, run_chain
@@ -38,6 +38,28 @@ def test_leave_one_out_holds_out_the_last_two() -> None:
     assert not split.test_targets["new_user"].any()
 
 
+def test_a_first_positive_is_no_target() -> None:
+    split = split_last([(1, m, m) for m in range(3)] + [(2, m, m) for m in range(4)])
+    rows = split.inner_val_targets.select("user_id", "movie_id", "history_length").rows()
+    assert rows == [(2, 1, 1)]
+    assert split.train.select("movie_id", "inner_val").rows() == [(0, False), (0, False), (1, True)]
+
+
+def test_the_cuts_of_a_global_split_leave_the_shares_after_them() -> None:
+    params = Params(
+        method="global",
+        ties="file",
+        min_positives=3,
+        inner_val_targets=1,
+        val_share=0.125,
+        test_share=0.25,
+        targets="all",
+    )
+    positives = timed_positives([(n % 3, n, 10 * n) for n in (3, 7, 0, 5, 1, 6, 2, 4)])
+    # Of 8 positives, 2 are after the test cut, 3 after the val cut, 4 after the inner_val cut.
+    assert time_cuts(positives, params) == [40, 50, 60]
+
+
 @pytest.mark.parametrize(("times", "tied"), [((1, 2, 2), True), ((1, 1, 2), False)])
 def test_tied_means_the_last_two_have_one_time(times: tuple, tied: bool) -> None:
     test = split_last([(1, movie, time) for movie, time in enumerate(times)]).test_targets
@@ -45,9 +67,9 @@ def test_tied_means_the_last_two_have_one_time(times: tuple, tied: bool) -> None
     assert test["gap"].to_list() == [times[2] - times[1]]
 
 
-# The user 1 has positives before and after every cut. The users 2 and 3 come after the last cut;
-# 3 has one positive only, so there is no history for a target. User 4 leaves before it.
-GLOBAL = [(1, m, m * 10) for m in range(6)] + [(2, 7, 35), (2, 8, 36), (2, 9, 37), (3, 7, 40)]
+# The user 1 has positives before and after every cut. The users 2 and 3 come at and after the last
+# cut; 3 has one positive only, so there is no history for a target. User 4 leaves before it.
+GLOBAL = [(1, m, m * 10) for m in range(6)] + [(2, 7, 30), (2, 8, 36), (2, 9, 37), (3, 7, 40)]
 GLOBAL += [(4, 1, 1), (4, 2, 12), (4, 3, 25)]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.train_ranker import (
+    MANY_USERS,
     check_labels,
     importance,
     lightgbm_params,
@@ -51,6 +52,23 @@ def test_the_queries_of_a_user_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) 
     two_users = table.with_columns(source_user_id=pl.col("user_id") % 2)
     with pytest.raises(StageError, match=r"^lightgbm.nfold: 3 folds of 2 users; set it lower$"):
         train(two_users, SMALL, options, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("num_users", "num_folds"), [(None, 3), (MANY_USERS, 3), (MANY_USERS + 1, 1)]
+)
+def test_the_best_round_of_the_cross_validation_is_the_number_of_trees(
+    num_users: int | None, num_folds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cross_validate(*arguments: object, folds: list[tuple], **options: object) -> dict:
+        assert len(folds) == num_folds
+        return {"valid ndcg@10-mean": [0.2, 0.5, 0.4, 0.6], "valid ndcg@10-stdv": [0.0] * 4}
+
+    monkeypatch.setattr("stages.train_ranker.lgb.cv", cross_validate)
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    boosters, metric = train(noisy_examples(), SMALL, options, seed=1, num_users=num_users)
+    assert [booster.num_trees() for booster in boosters] == [4, 4]
+    assert metric == 0.6
 
 
 def test_with_many_users_fewer_trees_learn_faster() -> None:

@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from stages.evaluation.accuracy import MAIN_METRICS
 from stages.models.towers import movie_embeddings
 from stages.models.user_vectors import user_embeddings, with_fold_in
 from stages.retrieval.data import training_data
+from stages.retrieval.training import Retriever
+from stages.retrieval.worker import Fitted
 from tests.conftest import ROOT, edit_params
-from tests.retrieval.small_models import RETRIEVERS, train_small
+from tests.retrieval.small_models import RETRIEVERS, SMALL, train_small
 from tests.retrieval.tables import tables  # noqa: F401 (a fixture)
 from tests.small_tables import seen_pairs, user_histories, user_movie_pairs
 
@@ -53,22 +56,36 @@ def test_every_retriever_learns_repeats_itself_and_gives_vectors(
         assert all(np.array_equal(v, repeated[snapshot][k]) for k, v in arrays.items())
 
 
-@pytest.mark.parametrize("name", RETRIEVERS)
+@pytest.mark.parametrize(("name", "ratio"), [*((name, 0.5) for name in RETRIEVERS), ("id", 0.0)])
 def test_later_snapshots_know_more_and_start_from_the_weights_of_the_previous_one(
     name: str,
+    ratio: float,
     tables: dict,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changes = {"epochs": 2, "finetune_epochs_ratio": 0.5, "learning_rate": 1e-6}
-    fit, models = train_small(name, tables, **changes)
+    starts, epochs = [], []
+    fit = train_retrieval.fit
+
+    def spy(model: Retriever, batches: object, params: object, count: int, *rest: object) -> Fitted:
+        starts.append({k: v.copy() for k, v in model.arrays().items()})
+        epochs.append(count)
+        return fit(model, batches, params, count, *rest)
+
+    monkeypatch.setattr(train_retrieval, "fit", spy)
+    first_fit, models = train_small(name, tables, finetune_epochs_ratio=ratio)
     assert list(models) == list(SNAPSHOTS)
-    assert models["inner_val"]["movie"] is fit.arrays["movie"]
+    assert models["inner_val"]["movie"] is first_fit.arrays["movie"]
     for snapshot in SNAPSHOTS:
         positives = known_positives(tables["positives"], snapshot)
         movie_ids = positives["movie_id"].unique().sort()
         assert models[snapshot]["movie_ids"].tolist() == movie_ids.to_list()
-    # One epoch at so low a rate hardly changes the weights.
-    rows = np.searchsorted(models["test"]["movie_ids"], models["inner_val"]["movie_ids"])
-    assert np.allclose(models["test"]["movie"][rows], models["inner_val"]["movie"], atol=1e-3)
+    later_epochs = math.ceil(ratio * first_fit.epoch) if ratio else first_fit.epoch
+    assert epochs == [SMALL["epochs"], later_epochs, later_epochs]
+    for previous, start in zip(SNAPSHOTS, starts[1:]):
+        rows = np.searchsorted(movie_ids, models[previous]["movie_ids"])
+        learned = models[previous]["movie"]
+        assert not np.allclose(learned, starts[0]["movie"][: len(learned)], atol=1e-2)
+        assert np.array_equal(start["movie"][rows], learned) == (ratio > 0)
 
 
 def test_every_snapshot_learns_from_the_low_ratings_that_it_knows(

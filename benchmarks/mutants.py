@@ -1,0 +1,177 @@
+"""Change the source in small ways (mutants), and list the changes that no test notices.
+
+    make mutants                                           # all of `TESTS`, for hours
+    make mutants only="evaluation stages/data/pairs.py"    # a package, a module
+
+mutmut makes the mutants, and runs for each the tests that call the changed function. Each package
+has its own tests, without those that run for long. They run in a copy below `mutants/`, which stays
+there: `mutmut browse` in that folder shows every mutant.
+
+A mutant that no test notices fails the program unless benchmarks/mutants.toml accepts it.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import ROOT, copy_repository
+from tests.tiny_chain import run_chain
+
+WORK = ROOT / "mutants"
+ACCEPTED = ROOT / "benchmarks" / "mutants.toml"
+# The tests of each package of `stages`: those in its folder, and those of the stages that use it.
+TESTS = {
+    "data": ["data", "stages/test_clean.py", "stages/test_positives.py", "stages/test_seen.py"],
+    "ranking": ["ranking", "stages/test_ranker_data.py"],
+    "evaluation": [
+        "evaluation",
+        "stages/test_evaluate.py",
+        "stages/test_leaderboard.py",
+        "stages/test_beyond_accuracy.py",
+    ],
+    "serving": ["serving"],
+}
+# A crash or an endless loop is noticed as well as a wrong result.
+NOTICED = ("killed", "timeout", "segfault", "suspicious")
+CONFIG = """
+[tool.mutmut]
+source_paths = ["stages"]
+only_mutate = {modules}
+also_copy = ["benchmarks", "data", "dvc.yaml", "params.yaml", "plots"]
+pytest_add_cli_args = ["-m", "not slow and not long", "--ignore-glob=*/test_properties.py"]
+pytest_add_cli_args_test_selection = {tests}
+# Polars may hang in a process that is forked after its threads have started. The fork server only
+# imports the tests.
+process_isolation = "forkserver"
+"""
+
+
+class Mutant(NamedTuple):
+    """A mutant, named by its change: numbers of mutants move when the function is edited."""
+
+    function: str  # with its module
+    was: str  # the changed lines, without the indentation
+    becomes: str
+
+
+def parse_mutant(name: str, diff: str) -> Mutant:
+    """Return the mutant of a unified diff.
+
+    Args:
+        name: mutmut's name, as `stages.data.pairs.x_pair_keys__mutmut_3`; methods have the name
+            `xǁClassǁmethod`.
+        diff: What `mutmut show` prints.
+    """
+    module, _, function = name.partition("__mutmut_")[0].rpartition(".")
+    function = function.removeprefix("x").removeprefix("_").strip("ǁ").replace("ǁ", ".")
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    was, becomes = (
+        " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
+    )
+    return Mutant(f"{module}.{function}", was, becomes)
+
+
+def read_accepted(path: Path) -> set[Mutant]:
+    """Read the mutants that no test has to notice.
+
+    Raises:
+        ValueError: A mutant has no reason.
+    """
+    mutants = set()
+    for block in tomllib.loads(path.read_text(encoding="utf-8")).get("survivors", []):
+        if not block["reason"].strip():
+            raise ValueError(f"{path}: {block['function']} has no reason; write one")
+        mutants |= {Mutant(block["function"], block["was"], text) for text in block["becomes"]}
+    return mutants
+
+
+def read_statuses(listing: str) -> dict[str, str]:
+    """Return the status by mutant from the lines `<mutant>: <status>` of `mutmut results`."""
+    pairs = [line.strip().rsplit(": ", 1) for line in listing.splitlines() if ": " in line]
+    return {name: status for name, status in pairs if "__mutmut_" in name}
+
+
+def copy_for(package: str, modules: list[str]) -> Path:
+    """Copy the repository, with mutmut's configuration for the `modules` of a package."""
+    folder = WORK / package
+    shutil.rmtree(folder, ignore_errors=True)
+    copy_repository(folder)
+    tests = [f"tests/{path}" for path in TESTS[package]]
+    with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(CONFIG.format(modules=modules, tests=tests))
+    return folder
+
+
+def mutmut(folder: Path, *arguments: str) -> str:
+    """Run mutmut in `folder`, and return what it prints."""
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    environment = {**os.environ, "TINY_RUN": str(WORK / "tiny_run")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"mutmut {' '.join(arguments)}: {(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
+
+
+def run_package(package: str, modules: list[str]) -> tuple[Counter, set[Mutant]]:
+    """Return the number of mutants by status, and the mutants that no test has noticed."""
+    folder = copy_for(package, modules)
+    mutmut(folder, "run", "--max-children", "1")
+    statuses = read_statuses(mutmut(folder, "results", "--all", "true"))
+    unnoticed = [name for name, status in statuses.items() if status not in NOTICED]
+    survivors = {parse_mutant(name, mutmut(folder, "show", name)) for name in unnoticed}
+    return Counter(statuses.values()), survivors
+
+
+def chosen_modules(names: list[str]) -> dict[str, list[str]]:
+    """Return patterns of modules by package, from names of packages and paths of modules."""
+    modules: dict[str, list[str]] = {}
+    for name in names or TESTS:
+        package = name if name in TESTS else Path(name).parent.name
+        if package not in TESTS or not (name in TESTS or (ROOT / name).is_file()):
+            raise SystemExit(f"{name}: is no package or module; use some of {', '.join(TESTS)}")
+        modules.setdefault(package, []).append(f"stages/{name}/*" if name in TESTS else name)
+    return modules
+
+
+def is_in(mutant: Mutant, patterns: list[str]) -> bool:
+    """Whether the module of a mutant is among those of `chosen_modules`."""
+    path = mutant.function.replace(".", "/") + "/"
+    return any(path.startswith(p.removesuffix("*").replace(".py", "/")) for p in patterns)
+
+
+def main() -> None:
+    """Print the score of every package; fail if a mutant survives that is not accepted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", help="packages of stages/, or paths of modules")
+    modules, accepted = chosen_modules(parser.parse_args().only), read_accepted(ACCEPTED)
+    shutil.rmtree(WORK / "tiny_run", ignore_errors=True)
+    run_chain(WORK / "tiny_run")
+    is_clean = True
+    for package, patterns in modules.items():
+        start_time = time.perf_counter()
+        counts, survivors = run_package(package, patterns)
+        seconds = time.perf_counter() - start_time
+        total, noticed = sum(counts.values()), sum(counts[status] for status in NOTICED)
+        by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        score = noticed / max(total, 1)
+        print(f"{package}: {total} mutants, {by_status}; score {score:.1%}; {seconds:.0f} s")
+        unlisted = survivors - accepted
+        unused = {m for m in accepted - survivors if is_in(m, patterns)}
+        for title, mutants in (("survives", unlisted), ("accepted, but noticed", unused)):
+            for mutant in sorted(mutants):
+                print(f"  {title}: {mutant.function}\n    - {mutant.was}\n    + {mutant.becomes}")
+        is_clean &= not unlisted and not unused
+    sys.exit(0 if is_clean else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mutants import (
+    ACCEPTED,
+    TESTS,
+    Mutant,
+    chosen_modules,
+    is_in,
+    parse_mutant,
+    read_accepted,
+    read_statuses,
+)
+from tests.conftest import ROOT
+
+DIFF = """# stages.data.pairs.x_pair_keys__mutmut_3: survived
+--- stages/data/pairs.py
++++ stages/data/pairs.py
+@@ -9,4 +9,3 @@
+     context
+-    return high | low
++    return high & low
+"""
+
+
+def test_a_mutant_is_named_by_its_function_and_its_change() -> None:
+    mutant = parse_mutant("stages.data.pairs.x_pair_keys__mutmut_3", DIFF)
+    expected = Mutant("stages.data.pairs.pair_keys", "return high | low", "return high & low")
+    assert mutant == expected
+    method = parse_mutant("stages.serving.demo.x\u01c1Page\u01c1__init____mutmut_2", DIFF)
+    assert method.function == "stages.serving.demo.Page.__init__"
+    private = parse_mutant("stages.serving.demo.x__page__mutmut_1", DIFF)
+    assert private.function == "stages.serving.demo._page"
+
+
+def test_the_statuses_are_those_of_the_listing() -> None:
+    listing = "    a.x_b__mutmut_1: killed\n    a.x_b__mutmut_12: no tests\nTotal: 2\n"
+    assert read_statuses(listing) == {"a.x_b__mutmut_1": "killed", "a.x_b__mutmut_12": "no tests"}
+
+
+def test_an_accepted_mutant_needs_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "mutants.toml"
+    block = '[[survivors]]\nfunction = "a.b"\nwas = "x"\nbecomes = ["y", "z"]\nreason = '
+    path.write_text(block + '"equal results"')
+    assert read_accepted(path) == {Mutant("a.b", "x", "y"), Mutant("a.b", "x", "z")}
+    path.write_text(block + '" "')
+    with pytest.raises(ValueError, match=r"mutants\.toml: a\.b has no reason; write one"):
+        read_accepted(path)
+
+
+def test_every_accepted_mutant_changes_a_line_of_its_module() -> None:
+    for mutant in read_accepted(ACCEPTED):
+        modules = [
+            path for path in (ROOT / "stages").rglob("*.py") if is_in(mutant, [pattern(path)])
+        ]
+        assert len(modules) == 1, mutant
+        lines = " ".join(line.strip() for line in modules[0].read_text().splitlines())
+        assert mutant.was in lines, mutant
+
+
+def pattern(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_packages_and_modules_can_be_chosen() -> None:
+    assert list(chosen_modules([])) == list(TESTS)
+    module = "stages/data/pairs.py"
+    patterns = chosen_modules(["evaluation", module])
+    assert patterns == {"evaluation": ["stages/evaluation/*"], "data": [module]}
+    mutant = Mutant("stages.data.pairs.pair_keys", "", "")
+    assert is_in(mutant, [module])
+    assert is_in(mutant, ["stages/data/*"])
+    assert not is_in(mutant, ["stages/evaluation/*", "stages/data/pair.py"])
+    with pytest.raises(SystemExit, match=r"^retrieval: is no package or module; use some of data"):
+        chosen_modules(["retrieval"])
+
+
+def test_the_tests_of_every_package_exist() -> None:
+    for package, paths in TESTS.items():
+        assert (ROOT / "stages" / package).is_dir()
+        assert all((ROOT / "tests" / path).exists() for path in paths)
