@@ -10,6 +10,7 @@ from stages.common.files import write_json
 from stages.common.params import Section, load_params
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
+from stages.data.data_figures import notices, statistics
 from stages.data.id_maps import IdMaps, apply_id_map, build_id_map, id_table
 from stages.data.pairs import deduplicate
 from stages.data.raw_columns import Columns
@@ -19,17 +20,7 @@ from stages.data.raw_values import count_unreadable, read_values
 
 ID_COLUMNS = {"users": "user_id", "movies": "movie_id"}  # by the name of their id table
 LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
-EARLIEST_LAST_TIME = 631_152_000  # the year 1990; times that end before are hardly seconds
 NUM_FREQUENT = 3  # ratings outside the scale that a message names
-MAX_HISTOGRAM = 50  # distinct ratings; more are counts rather than a scale
-FEW_GENRES, MANY_GENRES = 10, 50  # between them, the number of movies decides
-DROPPED = {
-    "incomplete": "rows without a readable id, rating or time are dropped",
-    "no_rating": "rows with a value of clean.no_rating are dropped",
-    "repeated": "rows that equal an earlier row are dropped",
-    "movies_incomplete": "rows of movies without an id of the kind of the rated ones are dropped",
-    "movies_repeated": "rows of movies with the id of an earlier row are dropped",
-}
 
 
 class Params(Section):
@@ -165,56 +156,6 @@ def clean_catalogue(
         name = id_table("movie_id", table["movie_id"], id_map)["raw_id"]
     table = table.with_columns(pl.col("title").fill_null(name), pl.col("genres").fill_null([]))
     return table, dropped
-
-
-def statistics(
-    ratings: pl.DataFrame, catalogue: pl.DataFrame, dropped: dict[str, int]
-) -> dict[str, float]:
-    """Return flat figures of the data set; `density` is ratings / (users x rated movies)."""
-    users, movies = ratings["user_id"].n_unique(), ratings["movie_id"].n_unique()
-    histogram = ratings.group_by("rating").len().sort("rating").rows()
-    if len(histogram) > MAX_HISTOGRAM:
-        histogram = []
-    return {
-        "users": users,
-        "movies": catalogue.height,
-        "movies_rated": movies,
-        "movies_without_genres": catalogue.filter(pl.col("genres").list.len() == 0).height,
-        "genres": catalogue["genres"].explode().drop_nulls().n_unique(),
-        "ratings": ratings.height,
-        "rating_min": ratings["rating"].min(),
-        "rating_max": ratings["rating"].max(),
-        "rating_mean": round(ratings["rating"].cast(pl.Float64).mean(), 4),
-        "density": round(ratings.height / (users * movies), 6),
-        **{f"dropped_{reason}": count for reason, count in dropped.items()},
-        **{f"ratings_of_{stars:g}": count for stars, count in histogram},
-    }
-
-
-def notices(
-    figures: dict[str, float], *, mapped: list[str], is_implicit: bool, has_movies: bool, last: int
-) -> list[str]:
-    """Return what a reader of the figures has to know, one sentence each.
-
-    Args:
-        figures: From `statistics`.
-        mapped: Names of the id tables whose ids are new.
-        is_implicit: The ratings file has no ratings.
-        has_movies: There is a movies file.
-        last: The latest time, in seconds since 1970.
-    """
-    counts = {text: figures[f"dropped_{reason}"] for reason, text in DROPPED.items()}
-    sentences = [f"{count:,} {text}" for text, count in counts.items() if count]
-    sentences += [f"{name} get new ids, see data/ids/{name}.parquet" for name in mapped]
-    sentences += ["no ratings, so every row is a positive"] if is_implicit else []
-    sentences += [] if has_movies else ["no movies file, so there are no titles and genres"]
-    movies = figures["movies"] - figures["movies_without_genres"]
-    genres = figures["genres"]
-    if genres > MANY_GENRES or (genres > FEW_GENRES and 2 * genres > movies):
-        sentences.append(f"{genres:,} genres of {movies:,} movies are many; check their separator")
-    if last < EARLIEST_LAST_TIME:
-        sentences.append("all times are before 1990; check that they are seconds since 1970")
-    return sentences
 
 
 def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) -> str:

@@ -4,8 +4,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.clean import DROPPED, clean_catalogue, clean_ratings, drop_repeated, notices, statistics
+from stages.clean import clean_catalogue, clean_ratings, drop_repeated
 from stages.common.stage import StageError
+from stages.data.data_figures import DROPPED, notices, statistics
 from tests.raw_folder import SCALE, run_clean
 
 
