@@ -9,11 +9,10 @@ import pytest
 
 from stages import candidates
 from stages.candidates import search_unseen
-from stages.common.stage import StageError
 from stages.faiss_index import Params, build_index
 from stages.models import top_k
 from stages.models.top_k import interaction_matrix
-from tests.damage import damaged
+from tests.damage import assert_damage_is_refused
 from tests.small_tables import seen_pairs
 
 
@@ -93,11 +92,7 @@ def test_the_batch_size_does_not_change_the_lists(
 def test_a_damaged_index_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
     index = Path(shutil.copytree(tiny_run / "data" / "index", tmp_path / "index"))
     path, lists = index / "id" / "val.faiss", tmp_path / "candidates"
+    arguments = "id", index, Path("data/embeddings"), Path("data/seen"), lists
     with contextlib.chdir(tiny_run):
-        for data in damaged(path.read_bytes(), 5, 20):
-            path.write_bytes(data)
-            with pytest.raises(
-                StageError, match=rf"^{path}: does not match SHA256SUMS; delete the"
-            ):
-                candidates.main("id", index, Path("data/embeddings"), Path("data/seen"), lists)
+        assert_damage_is_refused(path, lambda: candidates.main(*arguments))
     assert not lists.exists()

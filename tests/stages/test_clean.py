@@ -6,7 +6,7 @@ import pytest
 
 from stages.clean import clean_catalogue, clean_ratings, drop_repeated
 from stages.common.stage import StageError
-from stages.data.data_figures import DROPPED, notices, statistics
+from stages.data.data_figures import statistics
 from tests.raw_folder import SCALE, run_clean
 
 
@@ -172,28 +172,3 @@ def test_counts_have_no_histogram(raw: Path) -> None:
     figures = run_clean(raw, clean__rating_max=5000).figures
     assert (figures["ratings"], figures["rating_max"]) == (59, 59)
     assert not any(name.startswith("ratings_of") for name in figures)
-
-
-FIGURES = {"movies": 30, "movies_without_genres": 0, "genres": 5}
-FIGURES |= {f"dropped_{reason}": 0 for reason in DROPPED}
-KNOWN = {"mapped": [], "is_implicit": False, "has_movies": True, "last": 10**9}
-
-
-@pytest.mark.parametrize(
-    ("figures", "known", "sentences"),
-    [
-        ({}, {}, []),
-        ({}, {"mapped": ["users"]}, ["users get new ids, see data/ids/users.parquet"]),
-        ({}, {"is_implicit": True}, ["no ratings, so every row is a positive"]),
-        ({}, {"last": 5}, ["all times are before 1990; check that they are seconds since 1970"]),
-        ({"genres": 15}, {}, []),
-        ({"genres": 16}, {}, ["16 genres of 30 movies are many; check their separator"]),
-        ({"genres": 51, "movies": 900}, {}, ["51 genres of 900 movies are many; check their sep"]),
-    ],
-)
-def test_notices_say_what_the_figures_do_not(
-    figures: dict, known: dict, sentences: list[str]
-) -> None:
-    given = notices(FIGURES | figures, **(KNOWN | known))
-    assert len(given) == len(sentences)
-    assert all(text.startswith(start) for text, start in zip(given, sentences))
