@@ -86,10 +86,12 @@ class Benchmark:
             return table.best_unseen(peer.scores(table, settings, seed))
 
         settings = self.earlier_settings(name)
+        has_low_ratings = self.snapshots[VALIDATION].low_ratings.height > 0
         if settings is None:
             trials = [
                 {"settings": s, METRIC: self.targets.validation_metric(lists(VALIDATION, s))}
                 for s in peer.grid
+                if has_low_ratings or not s.get("low_weight")
             ]
             settings = max(trials, key=lambda trial: trial[METRIC])["settings"]
             self.start(name, peer.title, GRID, settings, trials)
@@ -104,7 +106,8 @@ class Benchmark:
         """Choose the settings and the epochs of a transformer, and fit it on both snapshots."""
         peer, settings = SEQUENCE_PEERS[name], self.earlier_settings(name)
         bests, trials = [], []
-        for trial in peer.trials if settings is None else [settings]:
+        candidates = peer.trials[:1] if self.options.published else peer.trials
+        for trial in candidates if settings is None else [settings]:
             training = sequence.Training(peer, trial, self.snapshots[VALIDATION], seed)
             start = time.monotonic()
             best = sequence.train_until_best(
@@ -119,7 +122,8 @@ class Benchmark:
         best = bests[index]
         if settings is None:
             settings = trials[index]["settings"]
-            self.start(name, peer.title, PUBLISHED, settings, trials)
+            source = "published; epochs on val" if self.options.published else PUBLISHED
+            self.start(name, peer.title, source, settings, trials)
         start = time.monotonic()
         training = sequence.Training(peer, settings, self.snapshots[TEST_SNAPSHOT], seed)
         tables = {
@@ -183,6 +187,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join([*LISTS, *COMBINATIONS]))
     parser.add_argument("--seeds", default="42", help="with commas")
     parser.add_argument("--max-minutes", type=float, default=60, help="of one training")
+    parser.add_argument(
+        "--published", action="store_true", help="transformers with the published dropout only"
+    )
     parser.add_argument("--refit", action="store_true", help="forget the results of --models")
     parser.add_argument("--replicate", action="store_true", help="published figures instead")
     parser.add_argument("--sequences", type=Path, help="ratings.csv of ML-1M, for --replicate")

@@ -27,6 +27,11 @@ PEER_SNAPSHOTS = (VALIDATION, TEST_SNAPSHOT)
 METRIC, CUTOFF = "ndcg@10", 10
 
 
+def most_rows(pairs: pl.DataFrame) -> int:
+    """Return the number of rows of the user with the most, 0 without rows."""
+    return pairs["user_id"].value_counts()["count"].max() or 0
+
+
 class Snapshot:
     """The positives that a snapshot knows, and the movies that its users have rated.
 
@@ -42,7 +47,8 @@ class Snapshot:
         self.low_ratings = known_low_ratings(low_ratings, self.positives, name)
         seen = read_seen(data / "seen", name)
         self.seen = sorted_pair_keys(seen)
-        self.max_seen = seen.group_by("user_id").len()["len"].max()
+        self.max_seen = most_rows(seen)
+        self.max_low = most_rows(seen.join(self.positives, on=["user_id", "movie_id"], how="anti"))
         self.popularity = read_table(data / "movies" / "popularity" / f"{name}.parquet", POPULARITY)
         self.users = self.positives["user_id"].unique().sort().to_numpy()
         self.movies = self.positives["movie_id"].unique().sort().to_numpy()

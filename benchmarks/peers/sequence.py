@@ -130,11 +130,11 @@ SEQUENCE_PEERS = {
 
 
 def trainer() -> Trainer:
-    """Return a Trainer on the processor that writes nothing."""
+    """Return a Trainer that writes nothing, on a GPU where PyTorch sees one."""
     return Trainer(
         max_epochs=1,
-        accelerator="cpu",
-        deterministic=True,
+        accelerator="auto",
+        deterministic="warn" if torch.cuda.is_available() else True,
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=False,
@@ -163,6 +163,8 @@ class Training:
         seed_everything(seed, verbose=False)
         rows = interactions(snapshot)
         self.snapshot, self.dataset = snapshot, Dataset.construct(rows)
+        # RecTools leaves out the positives, not the low ratings.
+        self.count = min(len(snapshot.movies), COUNT + snapshot.max_low)
         last = rows.groupby(Columns.User, sort=True)[Columns.Datetime].max().reset_index()
         self.context = last if peer.model is HSTUModel else None
         batch_size = min(MAX_BATCH_SIZE, len(snapshot.users) // MIN_BATCHES + 1)
@@ -175,7 +177,7 @@ class Training:
 
     def lists(self) -> pl.DataFrame:
         """Return RECOMMENDATIONS of the best unseen movies."""
-        users, count = self.snapshot.users, self.snapshot.search_count
+        users, count = self.snapshot.users, self.count
         context = {} if self.context is None else {"context": self.context.copy()}
         table = self.model.recommend(users, self.dataset, k=count, filter_viewed=True, **context)
         index = np.searchsorted(users, table[Columns.User]), table[Columns.Rank].to_numpy() - 1

@@ -54,10 +54,15 @@ def shorten(text: str, end: str = "") -> str:
     return (text if len(text) <= width else f"{text[: max(width - 3, 0)]}...") + end
 
 
+def id_suffix(title: str, raw_id: str) -> str:
+    """Return the raw id in square brackets, or nothing if it is the title, as without titles."""
+    return "" if title == raw_id else f" [{raw_id}]"
+
+
 def format_table(recommendations: pl.DataFrame, movie_ids: pl.DataFrame) -> str:
     """Return SERVED rows of one person as lines of text, with raw ids in square brackets.
 
-    Long titles and genres are cut, ids never.
+    Long titles and genres are cut, ids never. A movie without a title has its id as title.
 
     Args:
         recommendations: SERVED.
@@ -69,7 +74,7 @@ def format_table(recommendations: pl.DataFrame, movie_ids: pl.DataFrame) -> str:
         lines.append(
             [
                 str(row["rank"]),
-                shorten(row["title"], f" [{raw_ids[row['movie_id']]}]"),
+                shorten(row["title"], id_suffix(row["title"], raw_ids[row["movie_id"]])),
                 shorten("|".join(row["genres"])),
                 f"{row['score']:.3f}",
                 shorten(row["explanation"] or "(popular)"),
@@ -97,7 +102,7 @@ def print_for_person(
     milliseconds = (time.perf_counter() - start) * 1000
     movies = recommender.catalogue.filter(pl.col("movie_id").is_in(liked))
     movies = movies.join(movie_ids, on="movie_id", how="left", maintain_order="left")
-    titles = [f"{row['title']} [{row['raw_id']}]" for row in movies.iter_rows(named=True)]
+    titles = [t + id_suffix(t, raw_id) for t, raw_id in movies["title", "raw_id"].iter_rows()]
     verb = "likes" if raw_id is None else "also likes"
     likes = f" who {verb} {', '.join(titles)}" if titles else ""
     print(f"For {name}{likes}:\n")

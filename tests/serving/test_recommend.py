@@ -110,6 +110,14 @@ def test_a_long_title_is_cut_and_its_id_is_not(recommender: Recommender) -> None
     assert len(starts) == 1
 
 
+def test_an_id_that_is_the_title_is_written_once(recommender: Recommender) -> None:
+    served = recommender.for_person(NEW_USER, [5], 2).with_columns(title=pl.lit("song:28"))
+    ids = {"movie_id": served["movie_id"], "raw_id": ["song:28", "song:2"]}
+    lines = format_table(served, pl.DataFrame(ids)).splitlines()
+    assert lines[1].startswith("1  song:28  ")
+    assert lines[2].startswith("2  song:28 [song:2]  ")
+
+
 def test_people_read_and_write_their_own_ids(own_bundle: Path, tmp_path: Path) -> None:
     option = ("--bundle", str(own_bundle))
     result = run_command(
