@@ -2,6 +2,8 @@
 
 import os
 
+from stages.common import instructions  # noqa: F401  (before all libraries that it pins)
+
 # LightGBM's threads wait for each other thousands of times a second. By default they spin for so
 # long that beside another busy process a training takes many times as long; without any spinning,
 # it takes twice as long on an idle machine (benchmarks/README.md). Results do not depend on it.

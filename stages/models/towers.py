@@ -25,7 +25,7 @@ def movie_vectors(w: Weights, ops: Any = NumpyOps) -> Any:
     """
     if "genre" not in w:
         return w["movie"]
-    return ops.dropout_rows(w["movie"]) + w["movie_genres"] @ w["genre"]
+    return ops.dropout_rows(w["movie"]) + ops.matmul(w["movie_genres"], w["genre"])
 
 
 def with_bias(vectors: Any, bias: Any, ops: Any = NumpyOps) -> Any:
@@ -72,7 +72,7 @@ def residual(x: Any, change: Any, w: Weights, name: str, ops: Any) -> Any:
     The gate is that of LiGR (Borisyuk et al. 2025).
     """
     change = ops.dropout(change)
-    return x + (change * ops.sigmoid(x @ w[name]) if name in w else change)
+    return x + (change * ops.sigmoid(ops.matmul(x, w[name])) if name in w else change)
 
 
 def split_heads(x: Any, length: int, heads: int, ops: Any) -> Any:
@@ -100,22 +100,23 @@ def attention(
     length, d = w["position"].shape
     count = positions.stop - positions.start
     h = layer_norm(x, w, f"{block}_attention", ops)
-    keys = split_heads(h @ w[f"{block}_key"], length, heads, ops)
-    values = split_heads(h @ w[f"{block}_value"], length, heads, ops)
-    queries = split_heads(h[:, positions] @ w[f"{block}_query"], count, heads, ops)
+    keys = split_heads(ops.matmul(h, w[f"{block}_key"]), length, heads, ops)
+    values = split_heads(ops.matmul(h, w[f"{block}_value"]), length, heads, ops)
+    queries = ops.matmul(h[:, positions], w[f"{block}_query"])
+    queries = split_heads(queries, count, heads, ops)
     x = x[:, positions]
     scores = queries @ ops.transpose(keys, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
     weights = ops.softmax(ops.where(mask[:, None, positions], scores, -1e9))
     h = ops.transpose(ops.dropout(weights) @ values, (0, 2, 1, 3))
-    h = ops.reshape(h, (-1, count, d)) @ w[f"{block}_output"]
+    h = ops.matmul(ops.reshape(h, (-1, count, d)), w[f"{block}_output"])
     return residual(x, h, w, f"{block}_attention_gate", ops)
 
 
 def feed_forward(x: Any, w: Weights, block: str, ops: Any) -> Any:
     """The feed-forward half of a block, SwiGLU (Shazeer 2020), with layer normalisation before."""
     h = layer_norm(x, w, f"{block}_feed", ops)
-    h = ops.silu(h @ w[f"{block}_gate"]) * (h @ w[f"{block}_up"])
-    return residual(x, h @ w[f"{block}_down"], w, f"{block}_feed_gate", ops)
+    h = ops.silu(ops.matmul(h, w[f"{block}_gate"])) * ops.matmul(h, w[f"{block}_up"])
+    return residual(x, ops.matmul(h, w[f"{block}_down"]), w, f"{block}_feed_gate", ops)
 
 
 def encode(

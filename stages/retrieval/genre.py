@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stages.retrieval import two_tower
 from stages.retrieval.data import TrainingData
+from stages.retrieval.products import total
 from stages.retrieval.training import genre_arrays
 
 
@@ -37,7 +38,7 @@ class GenreTower(two_tower.TwoTower):
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Return the loss of two towers plus the penalty on the movies' own vectors."""
-        squared_length = tf.reduce_sum(w["movie"] ** 2)
+        squared_length = total(w["movie"] ** 2)
         return super().batch_loss(w, inputs) + 0.5 * self.item_l2 * squared_length
 
 

@@ -64,7 +64,8 @@ class MinedTower(two_tower.TwoTower):
         user_negatives = tf.gather(negatives, positives[:, 0])
         margins = user_negatives - tf.gather_nd(scores, positives)[:, None]
         losses = tf.reduce_mean(tf.nn.softplus(margins), axis=1)
-        return tf.reduce_sum(tf.gather_nd(positive_weights, positives) * losses)
+        weighted = tf.gather_nd(positive_weights, positives) * losses
+        return tf.reduce_sum(tf.math.segment_sum(weighted, positives[:, 0]))
 
 
 def build(data: TrainingData, params: Params, rng: np.random.Generator):

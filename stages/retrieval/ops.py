@@ -2,10 +2,13 @@
 
 import tensorflow as tf
 
+from stages.retrieval import products
+
 
 class TensorFlowOps:
     """The operations of `stages.models.towers.NumpyOps`, with dropout."""
 
+    matmul = staticmethod(products.matmul)
     take = staticmethod(tf.gather)
     reshape = staticmethod(tf.reshape)
     transpose = staticmethod(tf.transpose)

@@ -11,6 +11,15 @@ from stages.retrieval.ops import TensorFlowOps
 OTHER_ARRAYS = ("bias", "catalogue_ids", "catalogue_genres", "num_heads", "num_blocks")
 
 
+class ServingOps(TensorFlowOps):
+    """The operations without dropout and without gradients of their own, which cannot be saved."""
+
+    matmul = staticmethod(tf.matmul)
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 0)
+
+
 class UserTower(tf.Module):
     """Computes users' vectors from their histories, as `stages.models.towers.user_embeddings` does.
 
@@ -25,7 +34,7 @@ class UserTower(tf.Module):
             name: tf.Variable(value, trainable=False, name=name) for name, value in weights.items()
         }
         heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
-        ops = TensorFlowOps(0.0, 0)
+        ops = ServingOps()
         shape = [None, len(arrays["position"])]
         spec = [tf.TensorSpec(shape, tf.int32, name) for name in ("movies", "gaps")]
 

@@ -11,6 +11,7 @@ from stages.data.pairs import cumcount_and_size
 from stages.models import towers
 from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.products import inner_products, pad_rows
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, genre_arrays, normal
 
 # With more data, less dropout is needed.
@@ -20,6 +21,7 @@ MAX_STEPS = 384
 # With this much data, a tower of twice the width pays; it learns at a lower rate.
 WIDE_POSITIVES = 500_000
 WIDTH_FACTOR, RATE_FACTOR = 2, 0.75
+NO_MOVIE = -1e9  # the logit of a column that is no negative
 
 
 class TransformerParams(TrainingParams):
@@ -155,20 +157,24 @@ class Transformer(Retriever):
             vectors: [movies, d] movies' vectors.
             bias: [movies] movies' biases.
         """
-        num_movies, num_sampled = vectors.shape[0], self.params.num_sampled
+        positions, num_movies = states.shape[0], vectors.shape[0]
+        num_sampled = self.params.num_sampled
+        states, labels = pad_rows(states), pad_rows(labels)
         if num_movies <= num_sampled:
-            logits = tf.matmul(states, vectors, transpose_b=True) + bias
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            logits = inner_products(states, pad_rows(vectors)) + pad_rows(bias, NO_MOVIE)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            return losses[:positions]
         label_products = tf.reduce_sum(states * tf.gather(vectors, labels), 1)
         label_logits = label_products + tf.gather(bias, labels)
         sample = self.ops.uniform([num_sampled], num_movies, tf.int32)
-        sample_products = tf.matmul(states, tf.gather(vectors, sample), transpose_b=True)
-        sample_logits = sample_products + tf.gather(bias, sample)
-        negatives = tf.where(sample[None] == labels[:, None], -1e9, sample_logits)
+        sample_products = inner_products(states, pad_rows(tf.gather(vectors, sample)))
+        sample_logits = sample_products + pad_rows(tf.gather(bias, sample), NO_MOVIE)
+        is_label = pad_rows(sample, -1)[None] == labels[:, None]
+        negatives = tf.where(is_label, NO_MOVIE, sample_logits)
         # Each sampled movie stands for num_movies / num_sampled movies (Bengio and Senecal 2008).
         log_weight = float(np.log(num_movies / num_sampled))
         log_sum = tf.reduce_logsumexp(negatives, axis=1) + log_weight
-        return tf.nn.softplus(log_sum - label_logits)
+        return tf.nn.softplus(log_sum - label_logits)[:positions]
 
 
 def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:

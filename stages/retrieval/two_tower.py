@@ -11,6 +11,7 @@ from pydantic import Field
 from stages.models import towers
 from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.products import inner_products, total
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, normal
 from stages.retrieval.worker import Arrays
 
@@ -87,16 +88,15 @@ class TwoTower(Retriever):
             log_weights = tf.math.log(movie_weights)
         queries = tf.gather(w["user"], users)
         movies = towers.movie_vectors(w, self.ops)
-        scores = tf.matmul(
+        scores = inner_products(
             towers.with_one(self.ops.dropout(queries), self.ops),
             towers.with_bias(movies, w["bias"], self.ops),
-            transpose_b=True,
         )
         user_lengths = tf.reduce_sum(queries**2, axis=1)[:, None]
         lengths = user_lengths + tf.reduce_sum(movies**2, axis=1)[None]
-        penalty = 0.5 * self.params.l2 * tf.reduce_sum(positive_weights * lengths)
+        penalty = 0.5 * self.params.l2 * total(positive_weights * lengths)
         loss = self.positive_loss(scores, positive_weights, log_weights)
-        return (loss + penalty) / tf.reduce_sum(positive_weights)
+        return (loss + penalty) / total(positive_weights)
 
     def positive_loss(
         self,
@@ -117,7 +117,7 @@ class TwoTower(Retriever):
         logits = scores if log_weights is None else scores + log_weights
         negatives = tf.where(positive_weights > 0, -1e9, logits)
         log_sum = tf.reduce_logsumexp(negatives, axis=1, keepdims=True)
-        return tf.reduce_sum(positive_weights * tf.nn.softplus(log_sum - scores))
+        return total(positive_weights * tf.nn.softplus(log_sum - scores))
 
 
 def inclusion_probabilities(sizes: np.ndarray, count: int) -> np.ndarray:

@@ -1,0 +1,33 @@
+"""Pins of vector instructions, so that all x86-64-v3 processors (AVX2, FMA) compute equal bytes.
+
+Libraries choose their kernels by the processor, and each kernel sums in its own order. `stages`
+imports this module before any of these libraries, which read the variables when they are loaded.
+"""
+
+import os
+import platform
+
+# An environment variable: 1 lets the libraries use all that the processor has.
+NATIVE = "NATIVE_INSTRUCTIONS"
+PINS = {
+    "OPENBLAS_CORETYPE": "Haswell",  # of NumPy, SciPy and FAISS
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "FAISS_SIMD_LEVEL": "AVX2",
+}
+XLA_FLAGS = "--xla_cpu_max_isa=AVX2 --xla_cpu_enable_platform_dependent_math=false"
+
+
+def pin_instructions(environment: dict[str, str]) -> None:
+    """Pin the instructions of an x86-64 machine in `environment`, unless `NATIVE` is 1 there.
+
+    Values that are set already are replaced: some images set `OPENBLAS_CORETYPE` for all programs.
+    """
+    if platform.machine() not in ("x86_64", "AMD64") or environment.get(NATIVE) == "1":
+        return
+    environment.update(PINS)
+    flags = environment.get("XLA_FLAGS", "")
+    if XLA_FLAGS not in flags:
+        environment["XLA_FLAGS"] = f"{flags} {XLA_FLAGS}".strip()
+
+
+pin_instructions(os.environ)

@@ -1,0 +1,135 @@
+"""Sums and products whose bytes do not depend on the processor."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from stages.retrieval import products
+from tests.conftest import ROOT
+
+RNG = np.random.default_rng(0)
+# Sizes that fill no tile, and inner dimensions of one chunk, of several, and of several unequal ones.
+SHAPES = [(5, 3, 7), (48, 192, 48), (50, 193, 65), (64, 1411, 65), (97, 1777, 18)]
+
+
+def matrix(*shape: int) -> np.ndarray:
+    """Small whole numbers, whose sums are exact in any order."""
+    return RNG.integers(-8, 9, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("n", "d", "m"), SHAPES)
+def test_products_and_their_gradients_are_those_of_numpy(
+    n: int, d: int, m: int, compiled: bool
+) -> None:
+    x, y, g = matrix(n, d), matrix(d, m), matrix(n, m)
+
+    @tf.function(jit_compile=compiled)
+    def compute(x, y, rows, g):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch((x, y, rows))
+            product, inner = products.matmul(x, y), products.inner_products(x, rows)
+        gradients = tape.gradient(product, (x, y), g), tape.gradient(inner, (x, rows), g)
+        return product, inner, gradients
+
+    product, inner, gradients = compute(*map(tf.constant, (x, y, y.T.copy(), g)))
+    assert np.array_equal(product, x @ y)
+    assert np.array_equal(inner, x @ y)
+    for dx, dy in (gradients[0], (gradients[1][0], tf.transpose(gradients[1][1]))):
+        assert np.array_equal(dx, g @ y.T)
+        assert np.array_equal(dy, x.T @ g)
+
+
+def test_a_layer_and_its_gradients_are_those_of_numpy() -> None:
+    x, w, g = matrix(3, 7, 10), matrix(10, 5), matrix(3, 7, 5)
+    with tf.GradientTape() as tape:
+        tensors = tf.constant(x), tf.constant(w)
+        tape.watch(tensors)
+        product = products.matmul(*tensors)
+    dx, dw = tape.gradient(product, tensors, tf.constant(g))
+    assert np.array_equal(product, x @ w)
+    assert np.array_equal(dx, g @ w.T)
+    assert np.array_equal(dw, np.einsum("nld,nle->de", x, g))
+
+
+def test_rows_are_padded_to_whole_tiles() -> None:
+    padded = products.pad_rows(tf.ones((50, 2)), -1.0).numpy()
+    assert padded.shape == (96, 2)
+    assert (padded[:50] == 1).all()
+    assert (padded[50:] == -1).all()
+    assert products.pad_rows(tf.ones(48)).shape == (48,)
+
+
+def test_chunks_are_short_and_equal_where_that_is_possible() -> None:
+    assert [products.chunk_count(n) for n in (1, 192, 193, 1440, 1776)] == [1, 1, 2, 8, 12]
+    for length in range(1, 3000):
+        count = products.chunk_count(length)
+        assert -(-length // count) <= products.CHUNK
+
+
+# What a training computes, on random numbers, whose sums depend on their order.
+BYTES = """
+import hashlib
+import numpy as np
+from stages.retrieval import products
+import tensorflow as tf
+
+rng = np.random.default_rng(0)
+
+def normal(*shape):
+    return tf.constant(rng.normal(size=shape).astype(np.float32))
+
+def two_towers(x, y, genres, vectors):
+    with tf.GradientTape() as tape:
+        tape.watch((x, y, vectors))
+        loss = products.total(products.inner_products(x, y) ** 2)
+        loss += products.total(products.matmul(genres, vectors) ** 2)
+    return loss, *tape.gradient(loss, (x, y, vectors))
+
+@tf.function(jit_compile=True)
+def layer(x, w):
+    with tf.GradientTape() as tape:
+        tape.watch((x, w))
+        loss = tf.reduce_sum(tf.tanh(products.matmul(x, w)))
+    return loss, *tape.gradient(loss, (x, w))
+
+digest = hashlib.sha256()
+for d in (64, 128):
+    arguments = normal(24 * 54, d), normal(1411, d), normal(1411, 18), normal(18, d)
+    for compiled in (False, True):
+        for tensor in tf.function(two_towers, jit_compile=compiled)(*arguments):
+            digest.update(tensor.numpy().tobytes())
+    for tensor in layer(normal(24, 54, d), normal(d, 2 * d)):
+        digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest())
+"""
+MACHINES = {
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "no oneDNN, 16 threads": {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_NUM_INTRAOP_THREADS": "16"},
+    "one thread": {"TF_NUM_INTRAOP_THREADS": "1"},
+}
+
+
+def computed_bytes(**environment: str) -> str:
+    """The digest of what a training computes in a process with this environment."""
+    process = subprocess.run(
+        [sys.executable, "-c", BYTES],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout.strip()
+
+
+def test_other_kernels_and_numbers_of_threads_give_equal_bytes() -> None:
+    digests = {name: computed_bytes(**variables) for name, variables in MACHINES.items()}
+    expected = computed_bytes()
+    assert len(expected) == len(hashlib.sha256().hexdigest())
+    assert digests == dict.fromkeys(MACHINES, expected)
