@@ -1,0 +1,3 @@
+"""Tests; `stages` pins vector instructions before a test module imports NumPy."""
+
+import stages  # noqa: F401

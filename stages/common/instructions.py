@@ -5,7 +5,6 @@ imports this module before any of these libraries, which read the variables when
 """
 
 import os
-import platform
 
 # An environment variable: 1 lets the libraries use all that the processor has.
 NATIVE = "NATIVE_INSTRUCTIONS"
@@ -17,12 +16,12 @@ PINS = {
 XLA_FLAGS = "--xla_cpu_max_isa=AVX2 --xla_cpu_enable_platform_dependent_math=false"
 
 
-def pin_instructions(environment: dict[str, str]) -> None:
-    """Pin the instructions of an x86-64 machine in `environment`, unless `NATIVE` is 1 there.
+def pin_instructions(environment: dict[str, str], machine: str) -> None:
+    """Pin the instructions in `environment`, unless `machine` is not x86-64, or `NATIVE` is 1.
 
     Values that are set already are replaced: some images set `OPENBLAS_CORETYPE` for all programs.
     """
-    if platform.machine() not in ("x86_64", "AMD64") or environment.get(NATIVE) == "1":
+    if machine != "x86_64" or environment.get(NATIVE) == "1":
         return
     environment.update(PINS)
     flags = environment.get("XLA_FLAGS", "")
@@ -30,4 +29,4 @@ def pin_instructions(environment: dict[str, str]) -> None:
         environment["XLA_FLAGS"] = f"{flags} {XLA_FLAGS}".strip()
 
 
-pin_instructions(os.environ)
+pin_instructions(os.environ, os.uname().machine)

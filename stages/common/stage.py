@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.console import standard_output
+from stages.common.instructions import NATIVE
 
 # The name of a block of params.yaml. It becomes part of paths and names a module.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -60,7 +61,11 @@ def run_stage(main: Callable[..., str]) -> None:
         sys.exit(1)
     variant = [value for value in arguments.values() if isinstance(value, str)]
     name = "@".join([Path(sys.argv[0]).stem, *variant])
-    print(f"{name}: {summary}, {time.perf_counter() - start:.1f} s", file=sys.stderr)
+    seconds = f"{time.perf_counter() - start:.1f} s"
+    print(f"{name}: {summary}, {seconds}", file=sys.stderr)
+    if os.environ.get(NATIVE) == "1":
+        note = f"{NATIVE} is set: outputs may differ from those of other processors"
+        print(note, file=sys.stderr)
 
 
 def _options(name: str, kind: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def total(x: tf.Tensor) -> tf.Tensor:
 
 def pad_rows(x: tf.Tensor, value: float = 0) -> tf.Tensor:
     """Append rows of `value` to x [rows, ...], up to a multiple of `TILE`."""
+    x = tf.convert_to_tensor(x)
     paddings = [[0, -x.shape[0] % TILE]] + [[0, 0]] * (x.shape.rank - 1)
     return tf.pad(x, paddings, constant_values=value)
 
@@ -113,4 +114,5 @@ def _layer(x: tf.Tensor, w: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
 
 def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Return the product of x [n, d] or [n, length, d] and y [d, m]."""
+    x = tf.convert_to_tensor(x)
     return _layer(x, y) if x.shape.rank == 3 else _matrix_product(x, y)

@@ -25,6 +25,7 @@ def test_a_worker_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_module_imports_nothing() -> None:
     code = "import sys; before = set(sys.modules); import stages.parallel.process\n"
     code += "names = {'stages', 'stages.parallel', 'stages.parallel.process'}\n"
+    code += "names |= {'stages.common', 'stages.common.instructions'}\n"
     code += "assert set(sys.modules) - before == names, set(sys.modules) - before"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False

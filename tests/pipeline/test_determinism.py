@@ -14,6 +14,7 @@ from tests.tiny_chain import run_chain
 
 CHAIN = """
 import sys
+import stages
 from pathlib import Path
 from tests.tiny_chain import run_chain
 run_chain(Path(sys.argv[1]))
@@ -49,6 +50,23 @@ def test_the_number_of_threads_changes_nothing(tiny_run: Path, tmp_path: Path) -
             check=True,
         )
         assert different(tiny_run / "data", tmp_path / threads / "data") == []
+
+
+def test_an_environment_that_asks_for_other_kernels_changes_nothing(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    variables = {
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3",
+        "FAISS_SIMD_LEVEL": "NONE",
+    }
+    subprocess.run(
+        [sys.executable, "-c", CHAIN, str(tmp_path / "other")],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        check=True,
+    )
+    assert different(tiny_run / "data", tmp_path / "other" / "data") == []
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from stages.retrieval import products
 from tests.conftest import ROOT
 
 RNG = np.random.default_rng(0)
-# Sizes that fill no tile, and inner dimensions of one chunk, of several, and of several unequal ones.
+# Sizes that fill no tile; inner dimensions of one chunk, of equal chunks, and of unequal ones.
 SHAPES = [(5, 3, 7), (48, 192, 48), (50, 193, 65), (64, 1411, 65), (97, 1777, 18)]
 
 

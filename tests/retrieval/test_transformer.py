@@ -79,7 +79,7 @@ def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
     _, model, _ = build_small("history", tables, num_sampled=20)
     rng = np.random.default_rng(0)
     states, vectors = (rng.normal(0, 0.5, (n, 4)).astype(np.float32) for n in (30, 40))
-    labels, bias = rng.integers(0, 40, 30), rng.normal(0, 0.5, 40).astype(np.float32)
+    labels, bias = rng.integers(0, 40, 30, np.int32), rng.normal(0, 0.5, 40).astype(np.float32)
     logits = states @ vectors.T + bias
     expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(30), labels]
     model.params = model.params.model_copy(update={"num_sampled": 40})
@@ -104,7 +104,7 @@ def test_a_sampled_movie_stands_for_several_and_the_label_is_no_negative(
         np.log1p(10 / 4 * sum(row[n] for n in sample if n != label) / row[label])
         for row, label in zip(scores, labels)
     ]
-    losses = model.softmax_losses(states, np.array(labels), vectors, bias)
+    losses = model.softmax_losses(states, np.array(labels, np.int32), vectors, bias)
     assert losses.numpy() == pytest.approx(expected, rel=1e-5)
 
 

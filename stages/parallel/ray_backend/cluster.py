@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
+from stages.common.instructions import NATIVE, PINS
 from stages.common.params import Section, load_params
 from stages.common.stage import StageError
 from stages.parallel.process import mark_as_worker
@@ -24,7 +25,8 @@ MAX_RETRIES = 5  # of a task whose machine was lost
 CHECK_SECONDS = 15.0  # without a result, after which the cluster's processors are counted
 MAX_SECONDS_WITHOUT_CPU = 120.0
 # Where a worker finds its storage; the keys to it are never sent.
-FORWARDED_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+STORAGE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+FORWARDED_VARIABLES = (*STORAGE_VARIABLES, *PINS, NATIVE, "XLA_FLAGS")
 THREAD_VARIABLES = ("POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 ADVICE = "start one and set its token (docs/cluster.md), or set `backend: local`"
 Item, Result = TypeVar("Item"), TypeVar("Result")
