@@ -36,7 +36,11 @@ TESTS = {
         "stages/test_leaderboard.py",
         "stages/test_beyond_accuracy.py",
     ],
-    "serving": ["serving"],
+    # Those of the demo and the commands are missing: `one_thread` starts a thread of Polars.
+    "serving": [
+        f"serving/test_{module}.py"
+        for module in ("bundle", "explanations", "local_server", "raw_ids", "recommender")
+    ],
 }
 # A crash or an endless loop is noticed as well as a wrong result.
 NOTICED = ("killed", "timeout", "segfault", "suspicious")
@@ -47,8 +51,9 @@ only_mutate = {modules}
 also_copy = ["benchmarks", "data", "dvc.yaml", "params.yaml", "plots"]
 pytest_add_cli_args = ["-m", "not slow and not long", "--ignore-glob=*/test_properties.py"]
 pytest_add_cli_args_test_selection = {tests}
-# Polars may hang in a process that is forked after its threads have started. The fork server only
-# imports the tests.
+# Polars hangs in a process that is forked after its threads have started, and a mutant that hangs
+# counts as noticed. The fork server only imports the tests, which therefore must not use Polars
+# before they run.
 process_isolation = "forkserver"
 """
 

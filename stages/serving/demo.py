@@ -1,4 +1,4 @@
-"""A page on this computer: search titles, pick movies, see recommendations and explanations.
+"""A page on this computer: search titles, rate movies, see recommendations and explanations.
 
     python -m stages.serving demo --port 8000
 
@@ -8,7 +8,8 @@ It needs the bundle only and listens on 127.0.0.1; it is no stage of the pipelin
 import stages.serving.one_thread  # noqa: F401
 
 # isort: split
-import argparse
+import html
+import re
 import sys
 import threading
 from http import HTTPStatus
@@ -19,25 +20,39 @@ import polars as pl
 
 from stages.common.console import standard_output
 from stages.common.stage import StageError
-from stages.serving.local_server import RequestError, Routes, Server, json_response
-from stages.serving.recommend import BUNDLE, utf8_path
+from stages.serving.arguments import Parser
+from stages.serving.local_server import (
+    Handler,
+    RequestError,
+    Response,
+    Routes,
+    Server,
+    json_response,
+)
+from stages.serving.raw_ids import id_suffix
 from stages.serving.recommender import NEW_USER, Recommender
+from stages.serving.title_search import TitleSearch
 
 PAGE = Path(__file__).with_name("demo.html")
-MAX_LIKED, MAX_QUERY = 50, 100  # movies, characters
+KINDS = ("liked", "disliked", "seen")
+MAX_PICKS, MAX_QUERY = 50, 100  # movies of each kind, characters
 MAX_MATCHES, TOP = 12, 20
 COLUMNS = ("rank", "movie_id", "title", "genres", "explanation_id", "explanation", "generators")
+BODY = 'the body must be {"liked": [movie_id, ...], "disliked": [...], "seen": [...]}'
+IDS = re.compile(r"\d{1,10}(,\d{1,10})*", re.ASCII)
 
 
-def normalize_text(texts: pl.Series) -> pl.Series:
-    """Return `texts` in lower case and without accents, for search."""
-    return texts.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()
+def name_movies(movies: pl.DataFrame) -> pl.Series:
+    """Return titles, each with its id in square brackets if several movies have the title.
 
-
-def read_page() -> str:
-    """Return the page, with the limits filled in."""
-    text = PAGE.read_text(encoding="utf-8")
-    return text.replace("@MAX_LIKED@", str(MAX_LIKED)).replace("@MAX_QUERY@", str(MAX_QUERY))
+    Args:
+        movies: title and raw_id.
+    """
+    is_shared = movies["title"].is_duplicated()
+    rows = zip(movies["title"], movies["raw_id"], is_shared)
+    return pl.Series(
+        [t + id_suffix(t, i) if shared else t for t, i, shared in rows], dtype=pl.String
+    )
 
 
 class Demo:
@@ -46,56 +61,92 @@ class Demo:
     def __init__(self, recommender: Recommender) -> None:
         self.recommender = recommender
         self.lock = threading.Lock()  # one recommendation at a time: each takes milliseconds
-        self.movie_ids = frozenset(recommender.catalogue["movie_id"].to_list())
-        positives = recommender.popularity.select("movie_id", "positives")
-        titles = recommender.catalogue.join(positives, on="movie_id", maintain_order="left")
-        self.titles = titles.with_columns(text=normalize_text(titles["title"])).sort(
-            "positives", "movie_id", descending=[True, False]
+        self.titles = TitleSearch(
+            recommender.catalogue, recommender.movie_ids, recommender.popularity
         )
+        names = name_movies(self.titles.movies)
+        self.names = dict(zip(self.titles.movies["movie_id"], names))
+
+    def page(self) -> str:
+        """Return the page, with the limits and the size of the catalogue filled in."""
+        size = f"{len(self.names):,} movies"
+        if (year := self.titles.newest_year) is not None:
+            size += f", up to {year}"
+        values = {"@MAX_PICKS@": MAX_PICKS, "@MAX_QUERY@": MAX_QUERY, "@CATALOGUE@": size}
+        text = PAGE.read_text(encoding="utf-8")
+        for name, value in values.items():
+            text = text.replace(name, html.escape(str(value)))
+        return text
 
     def search(self, query: str) -> list[dict[str, Any]]:
-        """Return movies whose title has all words of `query`, by popularity.
-
-        An empty query matches all movies.
-        """
+        """Return the movies that `query` may mean; for an empty one, the most popular movies."""
         if len(query) > MAX_QUERY:
             raise RequestError(HTTPStatus.BAD_REQUEST, f"q: use up to {MAX_QUERY} characters")
-        words = normalize_text(pl.Series([query], dtype=pl.String))[0].split()
-        conditions = [pl.col("text").str.contains(word, literal=True) for word in words]
-        matches = self.titles.filter(conditions) if conditions else self.titles
-        return matches.head(MAX_MATCHES).select("movie_id", "title", "genres").to_dicts()
+        return self.describe(self.titles.search(query, MAX_MATCHES))
+
+    def movies(self, ids: str) -> list[dict[str, Any]]:
+        """Return the movies of comma-separated ids; unknown ones are left out."""
+        if not IDS.fullmatch(ids) or ids.count(",") >= len(KINDS) * MAX_PICKS:
+            limit = len(KINDS) * MAX_PICKS
+            raise RequestError(HTTPStatus.BAD_REQUEST, f"ids: give up to {limit} numbers")
+        numbers = [int(number) for number in ids.split(",")]
+        matches = pl.col("movie_id").cast(pl.Int64).is_in(numbers)
+        return self.describe(self.titles.movies.filter(matches))
+
+    def describe(self, movies: pl.DataFrame) -> list[dict[str, Any]]:
+        """Return what the page shows of movies."""
+        rows = movies.select("movie_id", "title", "genres").to_dicts()
+        return [{**row, "title": self.names[row["movie_id"]]} for row in rows]
 
     def recommend(self, body: Any) -> list[dict[str, Any]]:
-        """Return the best movies for a new user who likes those of the request's body.
+        """Return the best movies for a new user who rates those of the request's body.
 
         Args:
-            body: `{"liked": [movie_id, ...]}`.
+            body: `{"liked": [movie_id, ...], "disliked": [...], "seen": [...]}`, of which some may
+                be missing or empty, but not all.
 
         Raises:
-            RequestError: The body is something else, or a movie is unknown.
+            RequestError: The body is something else, or a movie is unknown or in two lists.
         """
-        liked = body.get("liked") if isinstance(body, dict) else None
-        # Compared with `type`, because isinstance(True, int) holds.
-        if not isinstance(liked, list) or {type(movie) for movie in liked} != {int}:
-            message = 'the body must be {"liked": [movie_id, ...]}'
-            raise RequestError(HTTPStatus.BAD_REQUEST, message)
-        if len(liked) > MAX_LIKED:
-            raise RequestError(HTTPStatus.BAD_REQUEST, f"liked: give up to {MAX_LIKED} movies")
-        for movie in liked:
-            if movie not in self.movie_ids:
-                raise RequestError(HTTPStatus.BAD_REQUEST, f"liked: there is no movie {movie}")
+        if not isinstance(body, dict) or not body.keys() <= set(KINDS):
+            raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
+        for kind, movies in body.items():
+            # Compared with `type`, because isinstance(True, int) holds.
+            if not isinstance(movies, list) or not {type(movie) for movie in movies} <= {int}:
+                raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
+            if len(movies) > MAX_PICKS:
+                message = f"{kind}: give up to {MAX_PICKS} movies"
+                raise RequestError(HTTPStatus.BAD_REQUEST, message)
+            for movie in movies:
+                if movie not in self.names:
+                    raise RequestError(HTTPStatus.BAD_REQUEST, f"{kind}: there is no movie {movie}")
+        picks = [movie for movies in body.values() for movie in set(movies)]
+        if not picks:
+            raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
+        if len(set(picks)) < len(picks):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "give each movie in one of the lists")
+        liked, disliked, seen = (body.get(kind, []) for kind in KINDS)
         with self.lock:
-            table = self.recommender.for_person(NEW_USER, liked, TOP)
-        return table.select(COLUMNS).to_dicts()
+            table = self.recommender.for_person(NEW_USER, liked, TOP, disliked=disliked, seen=seen)
+        return [
+            {
+                **row,
+                "title": self.names[row["movie_id"]],
+                "explanation": self.names.get(row["explanation_id"]),
+            }
+            for row in table.select(COLUMNS).to_dicts()
+        ]
+
+    def get_movies(self, request: Handler) -> Response:
+        """Answer with the movies of the field `ids`, or else with those that `q` may mean."""
+        ids = request.query_field("ids")
+        movies = self.movies(ids) if ids else self.search(request.query_field("q"))
+        return json_response({"movies": movies})
 
     def routes(self) -> Routes:
         """Return the functions that answer the API's requests, by path and method."""
         return {
-            "/api/movies": {
-                "GET": lambda request: json_response(
-                    {"movies": self.search(request.query_field("q"))}
-                )
-            },
+            "/api/movies": {"GET": self.get_movies},
             "/api/recommendations": {
                 "POST": lambda request: json_response(
                     {"recommendations": self.recommend(request.json_body())}
@@ -107,15 +158,12 @@ class Demo:
 @standard_output()
 def main() -> None:
     """Load the bundle, then serve until Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.serving demo", description="Show recommendations on a local page."
-    )
+    parser = Parser("demo", "Show recommendations on a local page.")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port (8000)")
-    parser.add_argument("--bundle", type=utf8_path, default=BUNDLE, help=f"the folder ({BUNDLE})")
     arguments = parser.parse_args()
     try:
-        routes = Demo(Recommender(arguments.bundle)).routes()
-        server = Server(read_page(), routes, arguments.port)
+        demo = Demo(Recommender(arguments.bundle))
+        server = Server(demo.page(), demo.routes(), arguments.port)
     except StageError as error:
         sys.exit(f"error: {error}")
     except (OSError, OverflowError) as error:

@@ -1,6 +1,7 @@
 """The ids that people write and read, which are those of the raw data, and the models' numbers."""
 
-import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,58 +14,21 @@ ID_PREFIX = "id:"  # before a movie's id, where a bare id could be a title as we
 MAX_CHOICES = 5
 
 
-def abbreviate(ids: list) -> str:
-    """Return the first five ids as text in one line, and the number of the others."""
-    texts = [text if text.isprintable() else repr(text) for text in map(str, ids[:MAX_CHOICES])]
-    rest = f" and {len(ids) - MAX_CHOICES} more" if len(ids) > MAX_CHOICES else ""
+def abbreviate(ids: list, limit: int = MAX_CHOICES) -> str:
+    """Return the first ids as text in one line, and the number of the others."""
+    texts = [text if text.isprintable() else repr(text) for text in map(str, ids[:limit])]
+    rest = f" and {len(ids) - limit} more" if len(ids) > limit else ""
     return ", ".join(texts) + rest
 
 
-def find_movie(text: str, catalogue: pl.DataFrame, movie_ids: pl.DataFrame) -> int:
-    """Return the movie_id for a raw id or a title, in upper or lower case.
-
-    A title is the whole title of a movie, or a part that only one title contains. `id:` before a
-    raw id excludes titles.
-
-    Args:
-        text: The raw id or title.
-        catalogue: CATALOGUE.
-        movie_ids: movie_id and raw_id.
-
-    Raises:
-        StageError: No movie matches, or several do.
-    """
-    movies = catalogue.select("movie_id", "title").join(
-        movie_ids, on="movie_id", how="full", coalesce=True
-    )
-    raw_id, title = pl.col("raw_id"), pl.col("title").str.to_lowercase()
-    conditions = [
-        (raw_id == text) | (title == text.lower()),
-        title.str.contains(text.lower(), literal=True),
-    ]
-    if text.startswith(ID_PREFIX):
-        conditions.insert(0, raw_id == text.removeprefix(ID_PREFIX))
-    for condition in conditions:
-        matches = movies.filter(condition).sort("movie_id")
-        if matches.height == 1:
-            return int(matches["movie_id"][0])
-        if matches.height:
-            choices = _choices(matches)
-            raise StageError(
-                f"--liked {text!r}: fits {matches.height} movies; give one of {choices}"
-            )
-    titles = movies["title"].drop_nulls()
-    similar = difflib.get_close_matches(text, titles.to_list(), 3, cutoff=0.4)
-    if not similar:
-        raise StageError(f"--liked {text!r}: no such movie; give a title or an id of the data")
-    choices = _choices(pl.concat([movies.filter(title=name) for name in dict.fromkeys(similar)]))
-    raise StageError(f"--liked {text!r}: no such movie; did you mean {choices}?")
+def quote(text: str) -> str:
+    """Return a text as messages of one line quote it."""
+    return f'"{text}"' if text.isprintable() else repr(text)
 
 
-def _choices(movies: pl.DataFrame) -> str:
-    """Return texts that --liked accepts, each with its title."""
-    rows = movies.select("raw_id", "title").iter_rows()
-    return abbreviate([f"{ID_PREFIX}{raw_id} ({title})" for raw_id, title in rows])
+def id_suffix(title: str, raw_id: str) -> str:
+    """Return the raw id in square brackets, or nothing if it is the title, as without titles."""
+    return "" if title == raw_id else f" [{raw_id}]"
 
 
 def find_users(raw_ids: pl.Series, user_ids: pl.DataFrame) -> np.ndarray:
@@ -87,6 +51,30 @@ def find_users(raw_ids: pl.Series, user_ids: pl.DataFrame) -> np.ndarray:
     return users["user_id"].to_numpy()
 
 
+@contextmanager
+def report_unreadable(path: Path, content: str, form: str, other: str = "") -> Iterator[None]:
+    """Turn the failures of reading a file into errors that a person can mend.
+
+    Args:
+        path: The file.
+        content: What the file should hold.
+        form: The remedy for a file of another form.
+        other: The remedy for a missing file, if it is not `form`.
+
+    Raises:
+        StageError: The file is missing, empty or unreadable.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise StageError(f"{path}: not found; {other or form}") from None
+    except pl.exceptions.NoDataError:
+        raise StageError(f"{path}: is empty; write {content} into it") from None
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StageError(f"{path}: cannot be read ({reason}); {form}") from None
+
+
 def read_raw_ids(path: Path) -> pl.Series:
     """Read users' raw ids: the column user_id of a csv file, or the lines of a text file.
 
@@ -95,16 +83,8 @@ def read_raw_ids(path: Path) -> pl.Series:
     Raises:
         StageError: The file is missing, unreadable or without an id, or a line has several ids.
     """
-    read = _read_csv if path.suffix.lower() == ".csv" else _read_lines
-    try:
-        raw_ids = read(path)
-    except FileNotFoundError:
-        raise StageError(f"{path}: not found; give a file of users, or `all`") from None
-    except pl.exceptions.NoDataError:
-        raise StageError(f"{path}: is empty; write users into it") from None
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise StageError(f"{path}: cannot be read ({reason}); give csv or txt") from None
+    with report_unreadable(path, "users", "give csv or txt", "give a file of users, or `all`"):
+        raw_ids = _read_csv(path) if path.suffix.lower() == ".csv" else _read_lines(path)
     raw_ids = raw_ids.filter(raw_ids != "")
     if not len(raw_ids):
         raise StageError(f"{path}: holds no user; write users into it")

@@ -4,7 +4,7 @@ A single person and many users in bulk go through the same code.
 """
 
 import importlib.util
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
 import faiss
@@ -13,7 +13,7 @@ import polars as pl
 
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, SEEN
+from stages.common.tables import CATALOGUE, RECOMMENDATIONS
 from stages.embeddings import embedding_table
 from stages.fusion import cut, fuse, max_per_user, merge
 from stages.models.boosters import parse_boosters
@@ -29,6 +29,7 @@ from stages.ranking.features import (
 from stages.rerank import rerank
 from stages.serving.bundle import Settings, read_bundle
 from stages.serving.explanations import explain
+from stages.serving.feedback import Feedback, add_feedback, empty_history
 from stages.serving.raw_ids import abbreviate
 
 SERVING_BATCH_USERS = 256  # bounds the memory of serving many users
@@ -190,38 +191,36 @@ class Recommender:
             raise StageError(f"user {names}: has no positive; give others, or --liked")
         return rows
 
-    def for_person(self, user: int, liked: list[int], top: int) -> pl.DataFrame:
-        """Return SERVED rows for a user whose newest positives are the movies `liked`.
+    def for_person(
+        self,
+        user: int,
+        liked: Sequence[int],
+        top: int,
+        *,
+        disliked: Sequence[int] = (),
+        seen: Sequence[int] = (),
+    ) -> pl.DataFrame:
+        """Return SERVED rows for a user who also gives feedback, none of it recommended.
 
         Args:
             user: A user_id with a positive in the bundle, or `NEW_USER`.
             liked: movie_id of any number of movies, which follow the user's own positives.
             top: Number of movies.
+            disliked: movie_id of low ratings, with the weight of those of users of the data.
+            seen: movie_id of movies that are only not recommended.
 
         Raises:
             StageError: The user has no positive.
         """
-        seen, movies, times = self.seen[:0], [], []
-        if user != NEW_USER:
+        if user == NEW_USER:
+            history, rated, now = empty_history(user), self.seen[:0], self.newest_time
+        else:
             row = int(self.history_rows(np.array([user]))[0])
-            seen = self.seen_by(self.users[row : row + 1])
-            movies = self.histories["history"][row].to_list()
-            times = self.histories["timestamps"][row].to_list()
-        positives = seen.filter("positive")["movie_id"].to_list()
-        added = list(dict.fromkeys(m for m in liked if m not in positives))
-        now, length = max(times or [self.newest_time]), self.settings.max_length
-        history = {
-            "user_id": [user],
-            "source_user_id": [user],
-            "history_length": [len(positives) + len(added)],
-            "history": [(movies + added)[-length:]],
-            "timestamps": [(times + [now] * len(added))[-length:]],
-        }
-        # A movie that the user has rated low and now likes is one of the positives.
-        others = seen.filter(~pl.col("movie_id").is_in(added))
-        pairs = {"user_id": [user] * len(added), "movie_id": added, "positive": True}
-        seen = pl.concat([others, pl.DataFrame(pairs, schema=SEEN)]).sort("movie_id")
-        return self.recommend(pl.DataFrame(history, schema=HISTORIES), seen, top)
+            history, rated = self.histories[row : row + 1], self.seen_by(self.users[row : row + 1])
+            now = history["timestamps"][0].max()
+        feedback = Feedback(liked, disliked, seen)
+        tables = add_feedback(history, rated, feedback, now, self.settings.max_length)
+        return self.recommend(*tables, top)
 
     def for_users(
         self, users: np.ndarray, top: int, on_batch: Callable[[int], object] = int

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,24 @@ def test_the_tests_of_every_package_exist() -> None:
     for package, paths in TESTS.items():
         assert (ROOT / "stages" / package).is_dir()
         assert all((ROOT / "tests" / path).exists() for path in paths)
+
+
+IMPORT_ALL = """
+import importlib, pathlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+threads = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+print([name for name in threads if name.startswith("polars-") and name[7:].isdigit()])
+"""
+
+
+def test_no_module_of_tests_starts_the_threads_of_polars_when_it_is_imported() -> None:
+    """A process that is forked later would wait for them, and the mutant count as noticed."""
+    paths = [ROOT / "tests" / path for names in TESTS.values() for path in names]
+    files = [
+        file for path in paths for file in (path.glob("test_*.py") if path.is_dir() else [path])
+    ]
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    command = [sys.executable, "-c", IMPORT_ALL, *names]
+    output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert output.stdout == "[]\n"

@@ -31,6 +31,39 @@ def test_without_a_map_an_id_that_is_no_plain_number_is_null() -> None:
     assert apply_id_map(table, {"user_id": None})["user_id"].to_list() == [5, None, None, None]
 
 
+def test_plain_numbers_of_any_type_stay_between_zero_and_the_largest() -> None:
+    ids = ["0", "2147483647 ", "2147483648", "-1", None]
+    table = pl.DataFrame({"user_id": ids, "movie_id": pl.Series([7, -1, 2**31 - 1, 2**31, 0])})
+    mapped = apply_id_map(table, {"user_id": None, "movie_id": None})
+    assert mapped.schema == {"user_id": pl.Int64, "movie_id": pl.Int64}
+    assert mapped["user_id"].to_list() == [0, 2**31 - 1, None, None, None]
+    assert mapped["movie_id"].to_list() == [7, None, 2**31 - 1, None, 0]
+    raw_ids = id_table("user_id", pl.Series([8, 0, 8]), None)
+    assert raw_ids.schema == {"user_id": pl.Int32, "raw_id": pl.String}
+    assert raw_ids.rows() == [(0, "0"), (8, "8")]
+
+
+def test_both_ids_of_a_table_are_mapped_and_its_rows_stay_in_order() -> None:
+    maps = {
+        "user_id": build_id_map(pl.Series(["b", "a", "1"]), pl.Series(["c", None, " "])),
+        "movie_id": build_id_map(pl.Series([2**31, 5]), pl.Series([7])),
+    }
+    assert maps["user_id"].schema == {"raw_id": pl.String, "id": pl.Int64}
+    assert maps["user_id"].rows() == [("1", 1), ("a", 2), ("b", 3), ("c", 4)]
+    assert maps["movie_id"].rows() == [("2147483648", 1), ("5", 2), ("7", 3)]
+    users = ["c", "x", "1", "a", None] * 20
+    movies = [7, 2**31, 9, None, 5] * 20
+    table = pl.DataFrame({"user_id": users, "row": range(100), "movie_id": movies})
+    mapped = apply_id_map(table, maps)
+    assert mapped.schema == {"user_id": pl.Int64, "row": pl.Int64, "movie_id": pl.Int64}
+    assert mapped["row"].to_list() == list(range(100))
+    assert mapped["user_id"].to_list() == [4, None, 1, 2, None] * 20
+    assert mapped["movie_id"].to_list() == [3, 1, None, None, 2] * 20
+    raw_ids = id_table("user_id", pl.Series([4, 1, 3, 1]), maps["user_id"])
+    assert raw_ids.schema == {"user_id": pl.Int32, "raw_id": pl.String}
+    assert raw_ids.rows() == [(1, "1"), (3, "b"), (4, "c")]
+
+
 def test_text_ids_are_numbered_in_order_and_can_be_looked_up(raw: Path) -> None:
     (raw / "ratings.csv").write_text(TEXT_IDS)
     (raw / "movies.csv").write_text("movieId,title,genres\ntt10,Ten,Drama\ntt01,One,Drama\n")

@@ -1,6 +1,12 @@
 import polars as pl
 
-from stages.data.queries import number_queries, rename_for_queries, rename_for_users
+from stages.common.tables import HISTORIES, RATINGS
+from stages.data.queries import (
+    number_queries,
+    ratings_by_query,
+    rename_for_queries,
+    rename_for_users,
+)
 
 
 def targets(rows: list[tuple[int, int]]) -> pl.DataFrame:
@@ -25,3 +31,15 @@ def test_queries_can_be_named_by_their_users_and_back() -> None:
     assert by_user["user_id"].to_list() == [4, 4]
     assert by_user["query_id"].to_list() == [4, 10]
     assert rename_for_queries(by_user).select(table.columns).equals(table)
+
+
+def test_each_query_knows_the_ratings_before_its_newest_positive() -> None:
+    rows = [(4, 1, 5.0, 10, 0), (4, 2, 1.0, 19, 1), (4, 3, 4.0, 20, 2), (5, 1, 5.0, 1, 3)]
+    ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
+    rows = [(4, 4, 1, [1], [10]), (70, 4, 2, [1, 3], [10, 20]), (6, 6, 1, [1], [9])]
+    table = ratings_by_query(ratings, pl.DataFrame(rows, schema=HISTORIES, orient="row"))
+    assert table.columns == ["user_id", "movie_id", "known"]
+    assert sorted(table.rows()) == [
+        *((4, movie, False) for movie in (1, 2, 3)),
+        *((70, movie, movie < 3) for movie in (1, 2, 3)),
+    ]

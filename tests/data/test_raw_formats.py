@@ -19,6 +19,8 @@ from tests.raw_folder import run_clean
         ("._a.inter a.inter a.user a.item", ("recbole", "a.inter", "a.item")),
         ("b.inter b.link", ("recbole", "b.inter", "")),
         ("u.inter u.item", ("recbole", "u.inter", "u.item")),
+        ("a.b.inter a.b.item", ("recbole", "a.b.inter", "a.b.item")),
+        (".ratings.csv Ratings.csv ratings.tsv", ("table", "ratings.tsv", "")),
     ],
 )
 def test_files_that_belong_together_are_found(names: str, files: tuple[str, str, str]) -> None:
@@ -27,8 +29,12 @@ def test_files_that_belong_together_are_found(names: str, files: tuple[str, str,
 
 
 def test_a_folder_without_a_ratings_file_lists_the_choices() -> None:
-    message = r"f: has no ratings file; add one named ratings\{\.csv,\.tsv,\.parquet\}, .*u\.data"
-    with pytest.raises(StageError, match=message):
+    kinds = "{.csv,.tsv,.parquet}"
+    message = (
+        f"f: has no ratings file; add one named ratings{kinds}, rating{kinds}, "
+        f"interactions{kinds}, ratings.dat, u.data, *.inter"
+    )
+    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
         raw_file_names(["a.txt", "movies.csv"], "f")
 
 
@@ -64,6 +70,21 @@ def test_two_files_of_one_kind_are_an_error(raw: Path) -> None:
             "a.train.inter a.item",
             "has a.train.inter and a.item, which do not belong together; write the movies as "
             "a.train.item, or remove a.item",
+        ),
+        (
+            "a.csv ratings.dat movies.csv",
+            "has ratings.dat and movies.csv, which do not belong together; write the movies as "
+            "movies.dat, or remove movies.csv",
+        ),
+        (
+            "ratings.csv rating.csv interactions.tsv",
+            "has ratings.csv, rating.csv and interactions.tsv; keep one of them",
+        ),
+        (
+            "a.b.test.inter a.b.valid.inter a.b.train.inter",
+            "has a.b.test.inter, a.b.train.inter and a.b.valid.inter; join them with "
+            "(cat a.b.train.inter; tail -qn +2 a.b.valid.inter a.b.test.inter) > a.b.inter and "
+            "keep a.b.inter instead",
         ),
         (
             "a.val.inter a.train.inter a.item",

@@ -47,3 +47,42 @@ def test_markers_of_no_genres_are_none(text: str | None) -> None:
     lists = pl.Series([[text, " A "], None], dtype=pl.List(pl.String))
     if text not in ("[]", "||"):
         assert split_genres(lists).to_list() == [["A"], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "genres"),
+    [
+        ("[1, 2.5]", ["1", "2.5"]),
+        ('["War", null, "", {"id": 3}, {"name": "Crime"}]', ["War", "{'id': 3}", "Crime"]),
+        ("{'name': 'War'", ["{'name': 'War'"]),  # not in brackets
+        ("[]", []),
+        ("{}", []),
+        ("[" * 100_000 + "]", ["[" * 99_999]),
+        ('"War"', ['"War"']),
+        ("['id': 'x', 'name' : 'War', 'name':'Crime']", ["War", "Crime"]),
+        ("[ War , unknown, N/A]", ["War"]),
+        (" [War] ", ["War"]),
+        ('["War|Crime"]', ["War|Crime"]),
+    ],
+)
+def test_a_list_in_brackets_has_its_own_separators(text: str, genres: list[str]) -> None:
+    assert split_genres(pl.Series([text])).to_list() == [genres]
+
+
+def test_of_separators_in_equally_many_values_the_first_one_counts() -> None:
+    texts = pl.Series(["A|B, C", "D;E, F", None, "G"])
+    assert split_genres(texts).to_list() == [["A|B", "C"], ["D;E", "F"], [], ["G"]]
+    assert split_genres(texts[:1]).to_list() == [["A", "B, C"]]
+    assert split_genres(texts[1:2]).to_list() == [["D", "E, F"]]
+    # Blanks are in four values and count for two, as many as commas are in.
+    blanks = pl.Series(["A B", "C D", "E, F", "G, H"])
+    assert split_genres(blanks, ", ").to_list() == [["A B"], ["C D"], ["E", "F"], ["G", "H"]]
+    assert split_genres(blanks, " ,")[0].to_list() == ["A", "B"]
+    assert split_genres(pl.Series(["A B", "C D", "E F", "G,H"]), ", ")[0].to_list() == ["A", "B"]
+
+
+def test_rows_keep_their_order_and_numbers_are_genres() -> None:
+    texts = pl.Series(["B|A", None, "C", "B|A", " D "] * 20)
+    assert split_genres(texts).to_list() == [["B", "A"], [], ["C"], ["B", "A"], ["D"]] * 20
+    assert split_genres(pl.Series([7, None])).to_list() == [["7"], []]
+    assert split_genres(pl.Series(["A"])).dtype == pl.List(pl.String)

@@ -5,9 +5,10 @@ import pytest
 
 from stages.common.params import YAML
 from stages.common.stage import StageError
-from stages.data.raw_formats import raw_file_names
+from stages.data.raw_formats import RawFiles, find_files, raw_file_names
+from stages.data.raw_readers import U_ITEM_GENRES, read_movies, read_ratings
 from tests.conftest import ROOT
-from tests.raw_folder import clean_folder, run_clean
+from tests.raw_folder import DEFAULT_COLUMNS, clean_folder, run_clean
 
 RATINGS = {
     "ratings.csv": "userId,movieId,rating,timestamp\n1,10,4.0,100\n2,20,3.5,200\n",
@@ -229,3 +230,139 @@ def test_titles_and_reviews_may_span_lines(raw: Path) -> None:
     outputs = run_clean(raw)
     assert outputs.raw_rows() == [("A1", "B1", 5)]
     assert outputs.catalogue["title"].to_list() == ["One two (1999)"]
+
+
+def raw_tables(folder: Path, texts: dict[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both tables of a folder of text files, as they are before `clean`."""
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    files = find_files(texts, "f")
+    return tuple(read(folder, files, DEFAULT_COLUMNS) for read in (read_ratings, read_movies))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ratings.dat", "01::a::4::5\n::b::::6\n"),
+        ("u.data", "01\ta\t4\t5\n\tb\t\t6\n"),
+        ("x.inter", "user_id:token\titem_id\trating\tx\ttimestamp\n01\ta\t4\t0\t5\n\tb\t\t0\t6\n"),
+        ("ratings.csv", 'timestamp,rating,userId,"itemId"\n5,4,01,a\n6,,,b\n'),
+    ],
+)
+def test_raw_ratings_are_text_with_null_for_empty_fields(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    ratings, movies = raw_tables(tmp_path, {name: text})
+    assert list(ratings.schema) == ["user_id", "movie_id", "rating", "timestamp"]
+    assert set(ratings.dtypes) == {pl.String}
+    assert ratings.rows() == [("01", "a", "4", "5"), (None, "b", None, "6")]
+    assert movies.is_empty()
+    assert list(movies.schema.items()) == [
+        *(("movie_id", pl.String), ("title", pl.String), ("year", pl.Int16)),
+        ("genres", pl.List(pl.String)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("ratings.dat", ["1::2::3::4", "1::2::3"]), ("u.data", ["1\t2\t3\t4", "1\t2\t3"])],
+)
+def test_a_file_without_a_header_has_four_fields(
+    name: str, rows: list[str], tmp_path: Path
+) -> None:
+    ratings, _ = raw_tables(tmp_path, {name: rows[0] + "\n"})
+    assert ratings.rows() == [("1", "2", "3", "4")]
+    message = rf"^{tmp_path / name}: has a row with fewer than 4 fields; download it again$"
+    with pytest.raises(StageError, match=message):
+        raw_tables(tmp_path, {name: rows[1] + "\n"})
+
+
+def test_quotes_in_files_of_fixed_names_are_characters(tmp_path: Path) -> None:
+    for name, separator in (("ratings.dat", "::"), ("u.data", "\t")):
+        folder = tmp_path / name
+        folder.mkdir()
+        text = "".join(separator.join(row) + "\n" for row in ('"1abc', 'x"yz'))
+        ratings, _ = raw_tables(folder, {name: text})
+        assert ratings.rows() == [('"', "1", "a", "b"), ("x", '"', "y", "z")]
+    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "x\n2\t"B\tWar\n'
+    inter = "user_id\titem_id\ttimestamp\n"
+    _, movies = raw_tables(tmp_path, {"x.inter": inter, "x.item": items})
+    assert movies["title"].to_list() == ['"A" is', '"B']
+    assert movies["genres"].to_list() == [["War", '"x'], ["War"]]
+
+
+def test_ratings_may_lack_only_in_files_of_interactions(tmp_path: Path) -> None:
+    header = "userId,movieId,timestamp\n1,2,3\n"
+    ratings, _ = raw_tables(tmp_path, {"interactions.csv": header})
+    assert ratings.rows(named=True) == [{"user_id": "1", "movie_id": "2", "timestamp": "3"}]
+    for name in ("ratings.csv", "rating.tsv"):
+        with pytest.raises(StageError, match=f"{name}: has no column 'rating' among userId, mo"):
+            raw_tables(tmp_path, {name: header})
+    for field, column in (("user", "userId"), ("item", "movieId"), ("timestamp", "timestamp")):
+        text = header.replace(column, "x")
+        with pytest.raises(StageError, match=f"has no column '{column}' .*columns.{field} to"):
+            raw_tables(tmp_path, {"interactions.csv": text})
+        table = pl.DataFrame({"userId": [1], "movieId": [2], "timestamp": [3]}).drop(column)
+        table.write_parquet(tmp_path / "interactions.parquet")
+        files = RawFiles("table", "interactions.parquet", "")
+        with pytest.raises(StageError, match=f"has no column '{column}' .*columns.{field} to"):
+            read_ratings(tmp_path, files, DEFAULT_COLUMNS)
+
+
+def test_movies_need_an_id(tmp_path: Path) -> None:
+    ratings = "userId,movieId,rating,timestamp\n"
+    with pytest.raises(StageError, match=r"movies\.csv: has no column 'movieId' among title; set"):
+        raw_tables(tmp_path, {"ratings.csv": ratings, "movies.csv": "title\nA\n"})
+    pl.DataFrame({"title": ["A"]}).write_parquet(tmp_path / "movies.parquet")
+    files = RawFiles("table", "ratings.csv", "movies.parquet")
+    with pytest.raises(StageError, match=r"movies\.parquet: has no column 'movieId' among title"):
+        read_movies(tmp_path, files, DEFAULT_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "row"), [("movies.dat", "ratings.dat", "1::A::"), ("u.item", "u.data", "")]
+)
+def test_movies_without_a_header_take_no_names_and_need_all_fields(
+    name: str, other: str, row: str, tmp_path: Path
+) -> None:
+    files = RawFiles("dat" if name == "movies.dat" else "ml-100k", other, name)
+    (tmp_path / name).write_text(row or U_ITEM.format(1, "A", "|".join("1" * 19)))
+    genres = [] if row else U_ITEM_GENRES[1:]
+    assert read_movies(tmp_path, files, DEFAULT_COLUMNS).rows() == [("1", "A", None, genres)]
+    columns = DEFAULT_COLUMNS.model_copy(update={"title": "x"})
+    with pytest.raises(StageError, match=rf"^data\.columns\.title: {tmp_path / name} has no head"):
+        read_movies(tmp_path, files, columns)
+    (tmp_path / name).write_text("1::A\n" if row else U_ITEM.format(1, "A", "|".join("1" * 18)))
+    fields = 3 if row else 24
+    with pytest.raises(StageError, match=rf"{name}: has a line with fewer than {fields} fields; d"):
+        read_movies(tmp_path, files, DEFAULT_COLUMNS)
+
+
+def test_a_record_within_the_quotes_of_a_title_is_refused(tmp_path: Path) -> None:
+    ratings = "userId,movieId,rating,timestamp\n"
+    lines = 'title,movieId,genres\n"A\nB,2,C\n",1,D\n'
+    with pytest.raises(StageError, match=r"movies\.csv: line 2 opens a quote that other records f"):
+        raw_tables(tmp_path, {"ratings.csv": ratings, "movies.csv": lines})
+    _, movies = raw_tables(
+        tmp_path, {"ratings.csv": ratings, "movies.csv": lines.replace("2,C", "x,C")}
+    )
+    assert movies["title"].to_list() == ["A B,x,C"]
+    # The id tells a movie from a line of text; a rating has all four fields.
+    rows = 'note,userId,movieId,rating,timestamp\n"A\nB,2,2,3,x\n",1,1,3,4\n'
+    ratings, _ = raw_tables(tmp_path, {"ratings.csv": rows})
+    assert ratings.rows() == [("1", "1", "3", "4")]
+    with pytest.raises(StageError, match=r"ratings\.csv: line 2 opens a quote that other recor"):
+        raw_tables(tmp_path, {"ratings.csv": rows.replace("3,x", "3,8")})
+
+
+def test_titles_get_the_year_of_their_column(tmp_path: Path) -> None:
+    ratings = "userId,movieId,rating,timestamp\n"
+    rows = [" A ,1999", "B,2001-05-06T00:00", "C,2001-05", ",1999", "\\N,\\N", "D (2000) ,19"]
+    rows += ["E,2001.00", "F (99999),1998", '"G \n\n H",NULL']
+    lines = "".join(f"{n},{row}\n" for n, row in enumerate(rows))
+    texts = {"ratings.csv": ratings, "movies.csv": f"movieId,title,year\n{lines}"}
+    _, movies = raw_tables(tmp_path, texts)
+    assert movies.select("title", "year").rows() == [
+        *(("A (1999)", 1999), ("B (2001)", 2001), ("C", None), (None, 1999), (None, None)),
+        *(("D (2000)", 2000), ("E", None), ("F (99999) (1998)", 1998), ("G H", None)),
+    ]

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import polars as pl
@@ -5,8 +6,12 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.data.raw_text import (
+    FOREIGN_STARTS,
+    MISSING,
     header_options,
     missing_to_null,
+    read_columns,
+    read_first_row,
     read_split_lines,
     read_table,
 )
@@ -44,6 +49,9 @@ def test_markers_of_missing_values_become_null() -> None:
     column = table.select(missing_to_null(pl.col("a")))["a"]
     assert column.to_list() == ["x", None, None, None, None, None, "null x", None]
 
+    markers = pl.DataFrame({"a": [f" {marker}\t" for marker in MISSING]})
+    assert markers.select(missing_to_null(pl.col("a")))["a"].null_count() == len(MISSING) == 12
+
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_lines_are_split_in_either_encoding(encoding: str, tmp_path: Path) -> None:
@@ -52,3 +60,112 @@ def test_lines_are_split_in_either_encoding(encoding: str, tmp_path: Path) -> No
     assert rows == [["1", "É"], ["2", "B", "C"]]
     with pytest.raises(StageError, match=r"has a line with fewer than 3 fields"):
         read_split_lines(path, "::", min_fields=3)
+
+
+def refused(path: Path, message: str) -> None:
+    """The first row and the options of the header end with one message."""
+    for read in (header_options, lambda path: read_first_row(path, separator=",")):
+        with pytest.raises(StageError, match=f"^{re.escape(f'{path}: {message}')}$"):
+            read(path)
+
+
+def test_files_that_are_no_plain_text_are_named(tmp_path: Path) -> None:
+    for start, problem in FOREIGN_STARTS.items():
+        refused(write(tmp_path, start + b"a,b\n1,2\n"), problem)
+    refused(write(tmp_path, b"\xef\xbb\xbf\n <html>"), FOREIGN_STARTS[b"<"])
+    for blanks in (b"", b"\xef\xbb\xbf", b" \n \n \n "):
+        refused(write(tmp_path, blanks), "is empty; add the data")
+    for text in (b"a,b\n1,2\n", b"\n\n\n\n\n\n\n\na,b\n1,2\n", b"a<,b\n1,2\n"):
+        assert header_options(write(tmp_path, text))["separator"] == ","
+
+
+def test_old_line_ends_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a,b\r1,2\r")
+    message = f"{path}: has carriage returns as line ends; save it with line feeds"
+    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+        header_options(path)
+    for content in (b"a;b,c;d\r\n1\r2", b"a;b,c;d\n"):
+        assert header_options(write(tmp_path, content))["separator"] == ";"
+
+
+def test_quotes_are_looked_for_only_where_there_may_be_some(tmp_path: Path) -> None:
+    path = write(tmp_path, b'a,b\n1,"x"\n2,"x\n')
+    assert header_options(path, has_quotes=False) == {"separator": ",", "quote_char": None}
+    with pytest.raises(StageError, match="unbalanced"):
+        header_options(path)
+    # A header in another encoding has a separator as well; its text is refused later.
+    assert header_options(write(tmp_path, b"\xe9;b;c,d\n"))["separator"] == ";"
+
+
+def test_of_equally_frequent_separators_the_first_one_counts(tmp_path: Path) -> None:
+    texts = {b"a": ",", b"a|b;c": ";", b"a|b;c\td": "\t", b"a\tb,c": ",", b"a,b|c|d": "|"}
+    for text, separator in texts.items():
+        assert header_options(write(tmp_path, text))["separator"] == separator
+
+
+def test_the_first_row_and_the_columns_are_text(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a,b,c\n01,2,\n3,4,5\n")
+    assert read_first_row(path, separator=",").row(0, named=True) == {
+        "a": "01",
+        "b": "2",
+        "c": None,
+    }
+    assert read_first_row(path, separator=",").height == 1
+    assert read_columns(path, ["c", "a"], separator=",").rows(named=True) == [
+        {"a": "01", "c": None},
+        {"a": "3", "c": "5"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1,\xe9\n", "is not in UTF-8; save it as UTF-8"),
+        (
+            b'a,b\n1,"2\n2"\n1,2,3\n1,2,3\n',
+            "line 4 has more fields than the first line; "
+            "correct it, or put a field that contains ',' in quotes",
+        ),
+        (b"a,b\n1,\xe9,5\n", "is not in UTF-8; save it as UTF-8"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(StageError, match=f"^{re.escape(f'{path}: {message}')}"):
+        read_columns(path, ["a", "b"], separator=",", quote_char='"')
+
+
+def test_without_quoting_a_long_record_ends_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, b'a\tb\n"1\t2\n2"\t3\t4\n')
+    with pytest.raises(StageError, match=r": line 3 has more fields .* contains '\\t' in quotes$"):
+        read_columns(path, ["a", "b"], separator="\t", quote_char=None)
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a,b\n1,2\n")
+    with pytest.raises(StageError, match=rf"^{path}: [^\n]*z[^\n]*; correct the file$"):
+        read_columns(path, ["z"], separator=",", quote_char='"')
+
+
+def test_a_record_within_quotes_is_refused_by_its_keys(tmp_path: Path) -> None:
+    path = write(tmp_path, b'b,a,c\nx,1,"y\nz,2,w"\n')
+    options = header_options(path)
+    with pytest.raises(StageError, match=r": line 2 opens a quote that other records follow"):
+        read_table(path, ["a", "b"], ["a"], **options)
+    path = write(tmp_path, b'b,a,c\nx,1,"y\nz,w,w"\n')
+    assert read_table(path, ["a", "c"], ["a"], **options).rows() == [("1", "y\nz,w,w")]
+    with pytest.raises(StageError, match=r": line 2 opens a quote that other records follow"):
+        read_table(path, ["a", "b"], ["b"], **options)
+
+
+def test_lines_need_all_fields(tmp_path: Path) -> None:
+    path = write(tmp_path, b"1|a|x\n \n2|b|\r\n")
+    assert read_split_lines(path, "|", min_fields=3).to_dict(as_series=False) == {
+        "fields": [["1", "a", "x"], ["2", "b", ""]]
+    }
+    message = f"{path}: has a line with fewer than 4 fields; download it again"
+    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+        read_split_lines(path, "|", min_fields=4)
+    path = write(tmp_path, b"\n \n\r\n")
+    with pytest.raises(StageError, match=rf"^{path}: is empty; add the data$"):
+        read_split_lines(path, "|", min_fields=1)

@@ -1,9 +1,11 @@
+import re
+
 import polars as pl
 import pytest
 
 from stages.common.stage import StageError
 from stages.data import raw_times
-from stages.data.raw_times import to_seconds
+from stages.data.raw_times import FORMS, to_seconds
 
 SECONDS = 1112486027  # 2005-04-02 23:53:47
 
@@ -19,6 +21,7 @@ SECONDS = 1112486027  # 2005-04-02 23:53:47
         "2005-04-03T01:53:47+02:00",
         "2005-04-03 05:23:47.5 +0530",
         "2005-04-02T15:53:47-08",
+        "2005-04-02T15:23:47-08:30",
         "1112486027",
         "1112486027.9",
         "1.112486027e9",
@@ -65,6 +68,36 @@ def test_numbers_that_are_dates_are_named(number: int) -> None:
         with pytest.raises(StageError, match=message):
             to_seconds(pl.Series([None, number, 5, number]).cast(kind), "r")
     assert to_seconds(pl.Series([1, 2, number]), "r").to_list() == [1, 2, number]
+
+
+@pytest.mark.parametrize("number", [19000101, 21001231, 20050101, 20051231, 200501, 200512])
+def test_the_first_and_last_days_and_months_are_dates(number: int) -> None:
+    message = f"r: data row 1 has the time {number}, which looks like a date; write {FORMS}"
+    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+        to_seconds(pl.Series([number, number, 5, None]), "r")
+
+
+@pytest.mark.parametrize(
+    "number", [18991231, 21010101, 20050001, 20051301, 20050900, 20050932, 200500, 200513]
+)
+def test_numbers_that_are_no_day_are_seconds(number: int) -> None:
+    assert to_seconds(pl.Series([number] * 3), "r").to_list() == [number] * 3
+
+
+def test_as_many_numbers_as_dates_are_numbers_and_half_of_the_values_are_no_majority() -> None:
+    assert to_seconds(pl.Series(["2005-04-02", " 5 "]), "r").to_list() == [None, 5]
+    assert to_seconds(pl.Series([20050402, 5, None]), "r").to_list() == [20050402, 5, None]
+    # The first two look like dates, but only the second is one.
+    times = pl.Series([20051332, 20050402, 5])
+    assert to_seconds(times, "r").equals(times)
+
+
+def test_numbers_that_are_no_time_are_not_read() -> None:
+    values = [1.5, float("nan"), float("inf"), None, -7.5]
+    assert to_seconds(pl.Series(values), "r").to_list() == [1, None, None, None, -7]
+    assert to_seconds(pl.Series(map(str, values)), "r").to_list() == [1, None, None, None, -7]
+    days = ["2005-02-30 10:00:00", "2005-04-02 23:53:47"]
+    assert to_seconds(pl.Series(days), "r").to_list() == [None, SECONDS]
 
 
 def test_row_numbers_are_not_dates() -> None:

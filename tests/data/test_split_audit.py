@@ -2,9 +2,14 @@ import polars as pl
 import pytest
 
 from stages.common.tables import POSITIVES, RATINGS, SPLIT, TRAIN
+from stages.data import split_audit
 from stages.data.split_audit import DAY, audit, count_rated_before
 
 TARGETS = ["source_user_id", "movie_id", "timestamp", "new_user", "gap"]
+
+
+# Known positives by movie, for the order of the top movies.
+COUNTS = {9: 1, 6: 3, 5: 3, 7: 2, 4: 1}
 
 
 def table(rows: list[tuple], schema: pl.Schema) -> pl.DataFrame:
@@ -46,9 +51,45 @@ def test_the_audit_counts_movies_ties_gaps_and_drift(figures: dict) -> None:
     assert (figures["top_share_before"], figures["top_share_targets"]) == (1, 0.25)
 
 
+def test_the_top_movies_are_those_of_most_known_positives_then_of_the_lowest_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = [(user, movie, 0, 0, False) for movie, n in COUNTS.items() for user in range(1, n + 1)]
+    test = [(1, movie, DAY, False, DAY) for movie in COUNTS]
+    targets = {
+        "val": pl.DataFrame({"gap": [1, 0, 0]}),
+        "test": pl.DataFrame(test, schema=TARGETS, orient="row"),
+    }
+    positives = table([(user, 1, 0, 0) for user in range(1, 4)], POSITIVES)
+    ratings = table([(1, 3, 5.0, 0, 0)], RATINGS)
+    arguments = (table(known, TRAIN), table([], SPLIT), targets, positives, ratings, "global")
+    shares = []
+    for top in range(1, 6):
+        monkeypatch.setattr(split_audit, "TOP_MOVIES", top)
+        figures = audit(*arguments)
+        shares.append((figures["top_share_before"] * 10, figures["top_share_targets"] * 5))
+    expected = [(3, 1), (6, 2), (8, 3), (9, 4), (10, 5)]
+    assert shares == [pytest.approx(pair) for pair in expected]
+    monkeypatch.setattr(split_audit, "TOP_MOVIES", 4)
+    targets["test"] = targets["test"].filter(pl.col("movie_id") == 9)
+    assert audit(*arguments)["top_share_targets"] == 0  # of the movies 4 and 9, 4 is in the top
+    assert figures["left_out_without_positive"] == 1 - 3
+    assert figures["tied_share_val"] == pytest.approx(2 / 3)
+    assert figures["left_out_inactive"] == 2
+
+
 def test_a_rating_of_the_targets_own_time_is_not_before_it() -> None:
     ratings = table([(1, 5, 5.0, 10, 0), (1, 6, 2.0, 9, 1), (1, 6, 5.0, 10, 2)], RATINGS)
     targets = pl.DataFrame(
         {"source_user_id": [1, 1], "movie_id": [5, 6], "timestamp": [10, 10]}
     ).cast({"source_user_id": pl.Int32, "movie_id": pl.Int32})
     assert count_rated_before(targets, ratings) == 1
+
+
+def test_a_target_with_several_older_ratings_counts_once() -> None:
+    rows = [(1, 5, 2.0, 1, 0), (1, 5, 3.0, 2, 1), (2, 5, 3.0, 1, 2), (1, 7, 3.0, 1, 3)]
+    targets = table(
+        [(1, 5, 10), (1, 5, 11), (1, 6, 10), (3, 5, 10)],
+        pl.Schema({"source_user_id": pl.Int32, "movie_id": pl.Int32, "timestamp": pl.Int64}),
+    )
+    assert count_rated_before(targets, table(rows, RATINGS)) == 2

@@ -1,9 +1,15 @@
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 
-from stages.evaluation.bootstrap import holm, paired_intervals, paired_p_values
+from stages.evaluation.bootstrap import (
+    holm,
+    mean_intervals,
+    paired_intervals,
+    paired_p_values,
+)
 
 
 def test_the_interval_of_no_difference_holds_zero_and_that_of_a_constant_does_not() -> None:
@@ -31,6 +37,37 @@ def test_a_user_without_a_value_does_not_count() -> None:
     assert low[0] < values.mean() < high[0]
     error = values.std() / math.sqrt(300)
     assert high[0] - low[0] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_the_ends_are_percentiles_of_the_means_over_the_drawn_users() -> None:
+    values = np.random.default_rng(6).random((5, 3))
+    values[:, 2] = [math.nan, math.nan, 3, math.nan, 7]
+    for columns in (values[:, :2], values):
+        low, high = paired_intervals(columns, 40, np.random.default_rng(7))
+        rng = np.random.default_rng(7)
+        samples = [columns[rng.integers(0, 5, 5)] for _ in range(40)]
+        counts = [np.maximum((~np.isnan(sample)).sum(axis=0), 1) for sample in samples]
+        means = np.stack([np.nansum(s, axis=0) / n for s, n in zip(samples, counts)])
+        assert low == pytest.approx(np.quantile(means, 0.025, axis=0))
+        assert high == pytest.approx(np.quantile(means, 0.975, axis=0))
+
+
+def test_the_means_of_systems_leave_out_users_without_a_value_and_depend_on_the_seed() -> None:
+    tables = {
+        "a": pl.DataFrame({"x": [0.0, 0.5, 0.7], "y": [math.nan, 2.0, math.nan]}),
+        "b": pl.DataFrame({"x": [1.0, math.nan, 0.5], "y": [math.nan] * 3}),
+    }
+    table = mean_intervals(tables, ["x", "y"], 3, 0)
+    assert table.columns == ["system", "metric", "value", "low", "high"]
+    assert table.drop("low", "high").rows() == [
+        ("a", "x", pytest.approx(0.4)),
+        ("a", "y", 2.0),
+        ("b", "x", 0.75),
+        ("b", "y", 0.0),
+    ]
+    others = [mean_intervals(tables, ["x", "y"], 3, seed) for seed in range(5)]
+    assert table.equals(others[0])
+    assert len({other["low"][0] for other in others}) > 1
 
 
 def test_p_values_are_those_of_a_z_test() -> None:

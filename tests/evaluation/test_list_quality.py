@@ -20,7 +20,7 @@ from stages.evaluation.list_quality import (
 from tests.small_tables import movie_popularity, ranked_lists
 
 GENRES = {1: "A", 2: "A", 3: "B", 4: "AB", 5: ""}
-VECTORS = {1: [1.0, 0.0], 2: [3.0, 4.0], 3: [0.0, -2.0], 4: [1.0, 1.0]}
+VECTORS = {1: [1.0, 0.0], 2: [3.0, 4.0], 3: [0.0, -2.0], 4: [0.25, 0.25]}
 COUNTS = {1: 8, 2: 4, 3: 2, 4: 1, 5: 0}
 POSITIVES = {7: [1, 2], 8: [3, 4, 1], 9: [2]}
 LISTS = {7: [3, 4, 5], 8: [2, 1]}  # user 9 has no list
@@ -121,6 +121,18 @@ def test_only_the_top_k_counts(context: ListContext) -> None:
     assert math.isnan(table["genre_diversity"][0])  # one movie has no pair
 
 
+def test_a_list_of_one_movie_of_a_user_with_one_positive(context: ListContext) -> None:
+    row = list_quality(ranked_lists([(9, 1, 1)]), context, 10).row(2, named=True)
+    assert row["novelty"] == pytest.approx(-math.log2(8 / 3))
+    assert row["popularity_lift"] == 8 / 4 - 1
+
+
+def test_the_lists_of_other_users_change_nothing(context: ListContext) -> None:
+    others = ranked_lists([(6, 2, 1), (10, 2, 1)])
+    table = list_quality(pl.concat([recommendations(), others]), context, 10)
+    assert table.equals(list_quality(recommendations(), context, 10))
+
+
 def test_equal_vectors_have_distance_zero_and_padding_counts_nothing() -> None:
     vectors = np.array([[[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]]])
     mask = np.array([[True, True, False]])
@@ -130,7 +142,7 @@ def test_equal_vectors_have_distance_zero_and_padding_counts_nothing() -> None:
 
 def test_a_list_with_the_genres_of_the_profile_is_calibrated() -> None:
     profile = np.array([[2.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    lists = np.array([[4.0, 2.0], [0.0, 1.0], [1.0, 0.0]])
+    lists = np.array([[0.5, 0.25], [0.0, 1.0], [1.0, 0.0]])
     values = miscalibration(profile, lists)
     assert values[0] == pytest.approx(0)
     assert values[1] == pytest.approx(-math.log2(SMOOTHING))
@@ -139,7 +151,7 @@ def test_a_list_with_the_genres_of_the_profile_is_calibrated() -> None:
 
 @pytest.mark.parametrize(
     ("movies", "value"),
-    [([1, 2, 3, 4], 0.0), ([1, 1, 1, 1], 0.75), ([1, 1, 2, 2], 0.5)],
+    [([1, 2, 3, 4], 0.0), ([1, 1, 1, 1], 0.75), ([1, 1, 2, 2], 0.5), ([3], 0.75)],
 )
 def test_gini_is_zero_for_equal_counts_and_near_one_for_one_movie(
     movies: list[int], value: float

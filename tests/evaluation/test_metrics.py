@@ -3,11 +3,14 @@ import math
 import polars as pl
 import pytest
 
+from stages.evaluation import metrics
 from stages.evaluation.metrics import (
     AT_K,
     AtK,
     leaderboard_columns,
     list_metrics,
+    mean_by_user,
+    mean_metrics,
     rank_systems,
     target_ranks,
     user_metrics,
@@ -27,8 +30,45 @@ def test_targets_of_equal_score_get_the_last_ranks_among_the_equals() -> None:
     assert target_ranks(lists, held_out_targets([(1, 11), (1, 13)])).to_list() == [3, 4]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4, 4096])
+def test_ranks_do_not_depend_on_the_order_of_the_lists_or_the_size_of_the_batches(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "RANK_BATCH_TARGETS", batch)
+    rows = [(3, 10, 0.9), (1, 10, 0.5), (3, 11, 0.5), (1, 11, 0.5), (4, 10, -1.0), (3, 12, 0.1)]
+    targets = held_out_targets([(3, 12), (1, 11), (2, 10), (3, 10), (1, 10), (4, 11), (3, 11)])
+    lists = scored_lists(rows)
+    for table in (lists, lists.sort("user_id"), lists.reverse()):
+        ranks = target_ranks(table, targets)
+        assert ranks.dtype == pl.UInt16
+        assert ranks.to_list() == [3, 1, 0, 1, 2, 0, 2]
+    assert target_ranks(lists, targets.clear()).to_list() == []
+
+
+def test_the_queries_of_a_user_become_one_row_of_means() -> None:
+    values = pl.DataFrame({"user_id": [9, 4, 8, 5], "a": [1.0, 2.0, 4.0, 7.0], "b": [0, 1, 3, 5]})
+    assert mean_by_user(values, values) is values
+    queries = pl.DataFrame({"user_id": [4, 4, 5, 8, 9], "source_user_id": [4, 4, 6, 4, 3]})
+    table = mean_by_user(values, queries)
+    assert table.rows(named=True) == [
+        {"a": 1, "b": 0, "user_id": 3},
+        {"a": 3, "b": 2, "user_id": 4},
+        {"a": 7, "b": 5, "user_id": 6},
+    ]
+
+
+def test_means_over_users_have_the_recall_of_the_whole_list() -> None:
+    ranks = pl.DataFrame({"user_id": [1, 1, 2], "rank": [20, 0, 2]})
+    means = mean_metrics(ranks, [2, 10])
+    names = [f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "precision") for k in (2, 10)]
+    assert list(means) == ["users", *names, "mrr", "candidate_recall"]
+    assert (means["users"], means["candidate_recall"]) == (2, 0.75)
+    assert means["mrr"] == pytest.approx((1 / 20 + 1 / 2) / 2)
+    assert (means["recall@2"], means["hit_rate@2"], means["precision@10"]) == (0.5, 0.5, 0.05)
+
+
 def test_a_nan_score_is_refused() -> None:
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"^a score is NaN$"):
         target_ranks(scored_lists([(1, 10, math.nan)]), held_out_targets([(1, 10)]))
 
 
@@ -60,8 +100,7 @@ def test_metrics_of_several_targets_by_hand() -> None:
 def test_coverage_counts_only_evaluated_users_and_movies_with_a_positive() -> None:
     lists = scored_lists([(1, 10, 1.0), (1, 11, 0.5), (2, 12, 1.0)])
     popularity = movie_popularity({10: 4, 11: 3, 12: 2, 13: 1, 14: 0})
-    metrics = list_metrics(lists, pl.Series([1], dtype=pl.Int32), popularity)
-    assert metrics == {"coverage@10": 0.5}
+    assert list_metrics(lists, pl.Series([1], dtype=pl.Int32), popularity) == {"coverage@10": 0.5}
 
 
 def test_coverage_looks_at_the_top_ten() -> None:

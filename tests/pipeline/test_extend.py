@@ -72,7 +72,7 @@ def test_new_systems_and_a_new_metric_are_on_the_leaderboard(
     for name in ("curves", "importance"):
         assert "plain" in (repo / "metrics" / "plots" / f"{name}.csv").read_text()
     assert "ranker_plain" in (repo / "metrics" / "report.html").read_text()
-    command = ["python", "-m", "stages.serving", "recommend", "--liked", "7"]
+    command = ["python", "-m", "stages.serving", "recommend", "--liked", "7", "--explain"]
     text = run(command, repo).stdout
     assert "cooccurrence" in text
     assert "plain" in text  # a new user is folded in

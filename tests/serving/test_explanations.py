@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from stages.ranking.feature_groups import FeatureContext
-from stages.serving.explanations import explain
+from stages.serving.explanations import cosines, explain, item_weights
 from stages.serving.recommender import Recommender
+from tests.small_tables import user_histories, user_movie_pairs
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,42 @@ def test_another_item_item_model_explains_before_the_vectors(
     newest = recommender.histories.select("user_id", newest=pl.col("history").list.last())
     expected = top.join(newest, on="user_id", maintain_order="left")["newest"]
     assert explanations.to_list() == expected.to_list()
+
+
+def test_the_weights_and_cosines_of_each_movie_of_the_histories() -> None:
+    model = np.array([1, -1, 0, 2]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    history, movies = np.array([[0, 1, 2], [3, 0, 3], [0, 2, 3]]), np.array([0, 3, 1])
+    expected = [[5, 0, 2], [9, 6, 9], [0, 0, 0]]
+    assert item_weights(model, history, movies).tolist() == expected
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, -0.6]])
+    expected = [[1, 0, 0.6], [1, 0.8, 1], [0, 0.8, -0.6]]
+    np.testing.assert_allclose(cosines(vectors, history, movies), expected, atol=1e-12)
+
+
+def test_explanations_by_hand() -> None:
+    # By model: the number of each of the movies 10, 20, 30 and 40 in it, and its weights.
+    weights = {name: np.zeros((4, 4)) for name in ("other", "item_knn", "ease")}
+    weights["ease"][[0, 1, 1, 2], [2, 2, 0, 0]] = 2, 2, 1, -1
+    weights["item_knn"][[1, 2], [3, 0]] = 0.5, 9
+    weights["other"][[0, 3], [3, 0]] = 9, 7
+    indexes = {"ease": [0, 1, 2, -1], "item_knn": [-1, 1, 2, 3], "other": [0, 1, 2, 3]}
+    vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
+    context = FeatureContext(**dict.fromkeys(FeatureContext._fields))._replace(
+        movie_ids=np.array([10, 20, 30, 40]),
+        unit_vectors=vectors,
+        item_item={name: (np.array(indexes[name]), array) for name, array in weights.items()},
+    )
+    histories = user_histories({3: [10, 20, 30], 5: [40], 8: []})
+    expected = {
+        (3, 30): 20,  # 10 and 20 have equal weights in EASE, and 20 is newer
+        (3, 10): 20,  # item_knn has a larger weight, but EASE decides
+        (3, 40): 20,  # EASE lacks the movie; item_knn decides before the other model
+        (5, 10): 40,  # the other model
+        (5, 20): 40,  # the vectors
+        (5, 30): None,  # the cosine is 0
+        (8, 10): None,  # no history
+    }
+    explanations = explain(context, histories, user_movie_pairs(list(expected)))
+    assert explanations.dtype == pl.Int32
+    assert explanations.to_list() == list(expected.values())
+    assert explain(context, histories[2:], user_movie_pairs([(8, 10)])).to_list() == [None]

@@ -1,16 +1,17 @@
 """The command `python -m stages.serving recommend`."""
 
+import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from stages.common.checksums import write_checksums
-from stages.serving.recommend import MAX_WIDTH, format_table, write_recommendations
+from stages.serving.output import format_table
 from stages.serving.recommender import NEW_USER, SERVED, Recommender
 from tests.conftest import ROOT
 from tests.serving.commands import run_command
@@ -54,68 +55,104 @@ def test_the_command_needs_the_bundle_alone(bundle: Path, tmp_path: Path, tiny_r
     assert table.join(seen, on=["user_id", "movie_id"], how="semi").is_empty()
 
 
+def run_recommend(folder: Path, bundle: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return run_command(folder, "recommend", *arguments, "--bundle", str(bundle))
+
+
+def test_a_new_person_rates_and_never_gets_what_is_rated_or_seen(
+    bundle: Path, tmp_path: Path, recommender: Recommender
+) -> None:
+    movies = ("--liked", "film no 3", "--disliked", "FILM no. 7", "--seen", "Film, No. 9 (1988)")
+    result = run_recommend(tmp_path, bundle, *movies, "--top", "100", "--format", "json")
+    assert result.returncode == 0, result.stderr
+    expected = recommender.for_person(NEW_USER, [3], 100, disliked=[7], seen=[9])
+    assert [row["movie_id"] for row in json.loads(result.stdout)] == expected["movie_id"].to_list()
+    assert result.stderr == (
+        "For a new user who likes Film, No. 3 (1982) [3] and rates low Film, No. 7 (1986) [7] "
+        "and has seen Film, No. 9 (1988) [9]\n"
+    )
+
+
+def test_an_option_counts_more_than_the_file_of_ratings(
+    bundle: Path, tmp_path: Path, recommender: Recommender
+) -> None:
+    rows = ["title,stars", "film no 3,5", "Film No. 7,4", "Film No. 9,1", "Film No. 99,1"]
+    (tmp_path / "r.csv").write_text("\n".join(rows))
+    options = ("--ratings", "r.csv", "--disliked", "7", "--liked", "id:12", "--top", "4")
+    result = run_recommend(tmp_path, bundle, *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith("r.csv: 3 of 4 rows match; 2 liked, with 4 of 5 or more; ")
+    assert result.stderr.count("\n") == 1
+    heading, _, table = result.stdout.partition(":\n\n")
+    assert heading.startswith("For a new user who likes Film, No. 12 (1991) [12], Film, No. 3 (1")
+    assert "and rates low Film, No. 7 (1986) [7], Film, No. 9 (1988) [9]" in heading
+    expected = recommender.for_person(NEW_USER, [3, 12], 4, disliked=[9, 7])
+    assert table.startswith(format_table(expected, recommender.movie_ids) + "\n\n")
+
+
+def test_all_movies_of_the_options_are_named(bundle: Path, tmp_path: Path) -> None:
+    rows = ["title,stars", *(f"film no {number},5" for number in range(1, 9))]
+    (tmp_path / "r.csv").write_text("\n".join(rows))
+    liked = [text for number in range(20, 28) for text in ("--liked", f"film no {number}")]
+    result = run_recommend(tmp_path, bundle, *liked, "--ratings", "r.csv", "--top", "1")
+    heading = result.stdout.partition("\n")[0]
+    numbers = [int(number) for number in re.findall(r"\[(\d+)\]", heading)]
+    assert numbers == [*range(20, 28), *range(1, 6)]
+    assert heading.endswith(" and 3 more:")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "message"),
     [
-        ([], 2, "give --user, or --liked once or more, or --users"),
-        (["--user", "1", "--users", "all"], 2, "give --user, or --liked"),
-        (["--users", "all"], 2, "--users and --out belong together"),
-        (["--users", "all", "--out", "x.csv"], 2, "--out: name a .parquet file"),
-        (["--user", "1", "--top", "0"], 2, "--top: give 1 or more"),
-        (["--user", "1", "--user", "2"], 2, "--user: give one user, or a file of users with"),
-        (["--user", "1"], 1, "error: data/bundle/schema.json: not found; run `dvc repro export`"),
+        (
+            ["--liked", "flim no 3"],
+            'error: --liked "flim no 3": no movie is called that; did you m',
+        ),
+        (["--seen", "film"], 'error: --seen "film": no movie is called that; did you mean Film, '),
+        (["--liked", "3", "--disliked", "id:3"], 'error: --disliked "id:3": is also --liked; give'),
+        (["--ratings", "none.csv"], "error: none.csv: not found; give a csv with a column title"),
+        (["--user", "42", "--user", "999"], "error: user 999: not in the data; give others, or --"),
     ],
 )
-def test_a_wrong_command_gets_an_error_that_says_why(
-    tmp_path: Path, arguments: list[str], code: int, message: str
+def test_what_is_not_in_the_bundle_is_one_line(
+    bundle: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    result = run_command(tmp_path, "recommend", *arguments)
-    assert result.returncode == code
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    for more in ([], ["--format", "json", "--out", "x.json"]):
+        result = run_recommend(tmp_path, bundle, *arguments, *more)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(message)
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "x.json").exists()
 
 
-def test_an_interrupted_run_leaves_the_old_file(recommender: Recommender, tmp_path: Path) -> None:
-    path = tmp_path / "out.parquet"
-    write_recommendations(recommender.for_users(recommender.users[:3], 2), path)
-    content = path.read_bytes()
-
-    def interrupted_batches() -> Iterator[pl.DataFrame]:
-        yield from recommender.for_users(recommender.users, 2)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_recommendations(interrupted_batches(), path)
-    assert path.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_text_has_a_line_for_each_movie(recommender: Recommender) -> None:
-    served = recommender.for_person(NEW_USER, [5], 3)
-    lines = format_table(served, recommender.movie_ids).splitlines()
-    assert len(lines) == 4
-    assert "because you liked" in lines[0]
-    assert lines[1].startswith("1  Film, No. ")
+def test_several_users_get_a_table_each_or_rows_with_their_ids(
+    bundle: Path, tmp_path: Path, recommender: Recommender
+) -> None:
+    users = ("--user", "42", "--user", "7", "--user", "42", "--top", "2")
+    lists = [recommender.for_person(user, [], 2) for user in (42, 7)]
+    tables = [format_table(rows, recommender.movie_ids) for rows in lists]
+    result = run_recommend(tmp_path, bundle, *users)
+    assert result.stdout == f"For user 42:\n\n{tables[0]}\n\nFor user 7:\n\n{tables[1]}\n"
+    result = run_recommend(tmp_path, bundle, *users, "--format", "csv")
+    table = pl.read_csv(result.stdout.encode())
+    assert table["user_id"].to_list() == [42, 42, 7, 7]
+    assert table["movie_id"].to_list() == pl.concat(lists)["movie_id"].to_list()
 
 
-def test_a_long_title_is_cut_and_its_id_is_not(recommender: Recommender) -> None:
-    served = recommender.for_person(NEW_USER, [5], 2).with_columns(title=pl.lit("Long " * 20))
-    ids = {"movie_id": served["movie_id"], "raw_id": ["tt1", "x" * 60]}
-    lines = format_table(served, pl.DataFrame(ids)).splitlines()
-    cut = f"{('Long ' * 20)[: MAX_WIDTH - 9]}... [tt1]"
-    assert lines[1].startswith(f"1  {cut} ")
-    assert len(cut) == MAX_WIDTH
-    assert f"... [{'x' * 60}]" in lines[2]
-    starts = {line.index(genres[0]) for line, genres in zip(lines[1:], served["genres"])}
-    assert len(starts) == 1
-
-
-def test_an_id_that_is_the_title_is_written_once(recommender: Recommender) -> None:
-    served = recommender.for_person(NEW_USER, [5], 2).with_columns(title=pl.lit("song:28"))
-    ids = {"movie_id": served["movie_id"], "raw_id": ["song:28", "song:2"]}
-    lines = format_table(served, pl.DataFrame(ids)).splitlines()
-    assert lines[1].startswith("1  song:28  ")
-    assert lines[2].startswith("2  song:28 [song:2]  ")
+def test_many_users_go_to_the_terminal_as_well(
+    bundle: Path, tmp_path: Path, recommender: Recommender
+) -> None:
+    (tmp_path / "users.txt").write_text("42\n7\n")
+    options = ("--users", "users.txt", "--top", "2")
+    expected = pl.concat(recommender.for_users([7, 42], 2))
+    rows = json.loads(run_recommend(tmp_path, bundle, *options, "--format", "json").stdout)
+    assert [(row["user_id"], row["movie_id"]) for row in rows] == expected.select(
+        "user_id", "movie_id"
+    ).rows()
+    result = run_recommend(tmp_path, bundle, *options)
+    assert result.stdout.count("\n") == 2 * 5 + 1
+    assert result.stdout.startswith("For user 7:\n\n#  title ")
+    assert "\n\nFor user 42:\n\n#  title " in result.stdout
 
 
 def test_people_read_and_write_their_own_ids(own_bundle: Path, tmp_path: Path) -> None:
@@ -128,8 +165,8 @@ def test_people_read_and_write_their_own_ids(own_bundle: Path, tmp_path: Path) -
     assert result.stdout.count(" [tt") == 3
 
     result = run_command(tmp_path, "recommend", "--liked", "twins (1999)", *option)
-    choices = "id:tt3 (Twins (1999)), id:tt4 (Twins (1999))"
-    message = f"error: --liked 'twins (1999)': fits 2 movies; give one of {choices}\n"
+    choices = "Twins (1999) [id:tt4], Twins (1999) [id:tt3]"  # by popularity
+    message = f'error: --liked "twins (1999)": 2 movies are called that; give one of {choices}\n'
     assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
 
     (tmp_path / "users.txt").write_text("user-42\nuser-7\n")
@@ -147,7 +184,12 @@ def test_people_read_and_write_their_own_ids(own_bundle: Path, tmp_path: Path) -
         assert table[column].equals(prefix + expected)
 
 
-def test_a_damaged_bundle_is_one_line(bundle: Path, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_bundle_is_one_line(bundle: Path, tmp_path: Path) -> None:
+    result = run_command(tmp_path, "recommend", "--user", "1")
+    message = (
+        "error: data/bundle/schema.json: not found; run `dvc repro export`, or give --bundle\n"
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
     for name in ("ranker/0.txt", "arrays/id.npz", "SHA256SUMS"):
         content = (bundle / name).read_bytes()
         (bundle / name).write_bytes(content[: len(content) // 2])
@@ -175,6 +217,8 @@ def test_any_encoding_of_the_terminal_will_do(
     result = recommend("--liked", "Amélie (2001)")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("For a new user who likes Am\\xe9lie (2001) [tt5]:\n")
+    result = recommend("--liked", "amelie", "--format", "json")
+    assert json.loads(result.stdout.encode())[0]["explanation"] in ("Amélie (2001)", None)
     result = recommend("--users", "Zoé", "--out", "x.parquet")
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
@@ -182,11 +226,14 @@ def test_any_encoding_of_the_terminal_will_do(
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["recommend", "--help"], ["recommend"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["recommend", "--help"], ["recommend"], ["recommend", "--format", "json"]],
+)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_closed_pipe_ends_quietly(bundle: Path, arguments: list[str], unbuffered: str) -> None:
-    if arguments == ["recommend"]:
-        arguments = ["recommend", "--user", "42", "--bundle", str(bundle)]
+    if "--help" not in arguments:
+        arguments = [*arguments, "--user", "42", "--bundle", str(bundle)]
     reader, writer = os.pipe()
     os.close(reader)
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin", "PYTHONUNBUFFERED": unbuffered}

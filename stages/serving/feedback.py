@@ -1,0 +1,79 @@
+"""Add what a person says about movies to the tables of their ratings."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from stages.common.tables import HISTORIES, SEEN
+
+
+class Feedback(NamedTuple):
+    """The movie_id of movies that a person speaks of, each kind with the newest last.
+
+    A movie is of one kind.
+    """
+
+    liked: Sequence[int] = ()  # positives
+    disliked: Sequence[int] = ()  # low ratings
+    seen: Sequence[int] = ()  # movies of which nothing else is known
+
+
+def join_feedback(older: Feedback, newer: Feedback) -> Feedback:
+    """Return both; the newer one counts for a movie of both.
+
+    A movie that is seen and also liked or disliked in `newer` is no longer only seen.
+    """
+    opinions = {*newer.liked, *newer.disliked}
+    newer = newer._replace(seen=[movie for movie in newer.seen if movie not in opinions])
+    said = opinions.union(newer.seen)
+    kept = ([movie for movie in movies if movie not in said] for movies in older)
+    return Feedback(*([*old, *new] for old, new in zip(kept, newer)))
+
+
+def empty_history(user: int) -> pl.DataFrame:
+    """Return the row of HISTORIES of a user without positives."""
+    row = {"user_id": user, "source_user_id": user, "history_length": 0}
+    return pl.DataFrame([{**row, "history": [], "timestamps": []}], schema=HISTORIES)
+
+
+def add_feedback(
+    history: pl.DataFrame, seen: pl.DataFrame, feedback: Feedback, now: int, max_length: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the history and the seen movies of a person who also gives `feedback`.
+
+    The last word counts: a movie that was rated low and is liked now is a positive, and the other
+    way round. A movie that is only seen has a null as `positive`: no list holds it, and no model
+    uses it.
+
+    Args:
+        history: The person's row of HISTORIES.
+        seen: SEEN of this person.
+        feedback: Movies to add.
+        now: Time of the new positives, in seconds since 1970.
+        max_length: Largest number of movies in a history.
+    """
+    user = history["user_id"][0]
+    positives = set(seen.filter("positive")["movie_id"])
+    added = [movie for movie in dict.fromkeys(feedback.liked) if movie not in positives]
+    dropped = positives.intersection(feedback.disliked)
+    known = set(seen["movie_id"])
+    kinds = {
+        **dict.fromkeys((m for m in feedback.seen if m not in known), None),
+        **dict.fromkeys(feedback.disliked, False),
+        **dict.fromkeys(added, True),
+    }
+    columns = {"user_id": [user] * len(kinds), "movie_id": kinds, "positive": kinds.values()}
+    others = seen.filter(~pl.col("movie_id").is_in(list(kinds)))
+    events = history.select(pl.col("history", "timestamps").explode()).filter(
+        ~pl.col("history").is_in(list(dropped))
+    )
+    row = {
+        "user_id": [user],
+        "source_user_id": history["source_user_id"],
+        "history_length": [len(positives) - len(dropped) + len(added)],
+        "history": [[*events["history"], *added][-max_length:]],
+        "timestamps": [[*events["timestamps"], *[now] * len(added)][-max_length:]],
+    }
+    rows = pl.DataFrame({name: list(values) for name, values in columns.items()}, schema=SEEN)
+    return pl.DataFrame(row, schema=HISTORIES), pl.concat([others, rows]).sort("movie_id")

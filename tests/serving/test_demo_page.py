@@ -1,0 +1,120 @@
+"""The demo's page in a real browser."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.serving.local_server import Server
+from stages.serving.recommender import NEW_USER, Recommender
+from tests.browser import open_tab
+
+
+@pytest.fixture
+def page(server: Server) -> Iterator[Any]:
+    """The page in headless Chromium."""
+    with open_tab() as tab:
+        tab.goto(server.url)
+        yield tab
+
+
+def test_a_person_searches_picks_two_and_sees_why(page, recommender: Recommender) -> None:
+    page.wait_for_selector("#list li")
+    assert page.inner_text("#list-title") == "Liked by many"
+    page.keyboard.type("no. 3 ")  # the field has the focus
+    page.wait_for_selector("#matches .option")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.get_attribute("#query", "aria-activedescendant") == "match0"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status:has-text('1 pick')")
+    page.fill("#query", "no. 7")
+    page.click("#matches .option >> text=Film, No. 7 (1986)")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    assert page.inner_text("#list-title") == "Recommended for you"
+
+    titles = page.locator("#likes li span").all_inner_texts()
+    liked = [
+        int(recommender.catalogue.filter(pl.col("title") == title)["movie_id"][0])
+        for title in titles
+    ]
+    expected = recommender.for_person(NEW_USER, liked[::-1], 20)
+    assert page.locator("#list .title").all_inner_texts() == expected["title"].to_list()
+    explanations = expected["explanation"].drop_nulls().to_list()
+    assert page.locator("#list .explanation b").all_inner_texts() == explanations
+    assert set(explanations) <= set(titles)
+    assert explanations
+    assert page.problems == []
+
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status:has-text('3 picks')")
+    page.click("#likes li:first-child button")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    page.click("#clear")
+    page.wait_for_selector("#list-title:has-text('Liked by many')")
+    assert page.locator("#likes li").count() == 0
+    assert page.problems == []
+
+
+def test_a_person_rates_low_and_has_seen_movies_and_the_address_keeps_them(
+    page, server: Server, recommender: Recommender
+) -> None:
+    page.click("#list li:nth-child(1) .add")
+    page.wait_for_selector("#status:has-text('1 pick')")
+    page.click("#list li:nth-child(2) .disliked")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    page.click("#list li:nth-child(3) .seen")
+    page.wait_for_selector("#status:has-text('3 picks')")
+    liked, disliked, seen = (
+        [int(number) for number in re.findall(rf"[#&]{kind}=(\d+)", page.url)]
+        for kind in ("liked", "disliked", "seen")
+    )
+    assert page.url == f"{server.url}#liked={liked[0]}&disliked={disliked[0]}&seen={seen[0]}"
+    expected = recommender.for_person(NEW_USER, liked, 20, disliked=disliked, seen=seen)
+    titles = expected["title"].to_list()
+    assert page.locator("#list .title").all_inner_texts() == titles
+    assert page.locator("#likes .kind").all_inner_texts() == ["seen", "not for me"]
+
+    generators = page.locator("#list .generators").first
+    assert not generators.is_visible()
+    page.click("#list li:first-child summary")
+    assert generators.inner_text() == "found by (rank there): " + ", ".join(
+        expected["generators"][0]
+    )
+
+    page.reload()
+    page.wait_for_selector("#status:has-text('3 picks')")
+    assert page.locator("#list .title").all_inner_texts() == titles
+    page.goto(f"{server.url}#liked=3,4711,x&seen=7")
+    page.wait_for_selector("#status:has-text('from 2 picks. The link names 2 more, which this')")
+    assert page.locator("#likes li").count() == 2
+    assert page.url == f"{server.url}#liked=3&seen=7"
+    page.click("#clear")
+    page.wait_for_selector("#list-title:has-text('Liked by many')")
+    assert page.url == server.url
+    assert page.problems == []
+
+
+def test_titles_are_shown_as_text_and_nothing_foreign_runs(page) -> None:
+    title = "<img src=x onerror=alert(1)><b>Bold"
+    body = {"movies": [{"movie_id": 1, "title": title, "genres": ["<i>"]}]}
+    page.route("**/api/movies*", lambda route: route.fulfill(json=body))
+    page.fill("#query", "bold")
+    page.wait_for_selector("#matches .option")
+    assert page.inner_text("#matches .option").startswith(title)
+    assert page.locator("#matches img").count() == 0
+    assert page.problems == []
+    # The browser refuses markup and scripts that are not the page's own.
+    with pytest.raises(Exception, match="TrustedHTML"):
+        page.evaluate("document.body.innerHTML = '<b>x</b>'")
+
+
+def test_an_error_of_the_server_is_shown(page) -> None:
+    page.wait_for_selector("#list li")
+    error = {"status": 400, "json": {"error": "not today"}}
+    page.route("**/api/recommendations", lambda route: route.fulfill(**error))
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status.bad")
+    assert page.inner_text("#status") == "Sorry: not today"

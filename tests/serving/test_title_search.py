@@ -1,0 +1,137 @@
+import polars as pl
+import pytest
+
+from stages.common.stage import StageError
+from tests.serving.catalogue import TITLES, search_of
+
+SEARCH = search_of(TITLES)
+
+
+@pytest.mark.parametrize(
+    ("text", "movie"),
+    [
+        ("Toy Story (1995)", 1),
+        ("toy story", 1),
+        (" TOY-STORY 1995 ", 1),
+        ("toy stroy", 1),
+        ("starwars", 50),
+        ("The Godfather", 127),
+        ("godfather, the", 127),
+        ("godfather", 127),
+        ("the godfahter", 127),
+        ("The Godfather Part 2", 187),
+        ("alien", 183),
+        ("Aliens", 176),
+        ("alien iii", 665),
+        ("heat", 273),
+        ("Heat 1996", 273),  # catalogues differ by a year
+        ("M", 656),
+        ("seven", 11),
+        ("se7en", 11),
+        ("empire strikes", 172),
+        ("terminater", 195),
+        ("12 monkeys", 7),
+        ("leon", 181),
+        ("sabrina 1995", 274),
+        ("id:246", 246),
+        ("176", 176),
+        ("id:300", 300),
+        ("id:9", 75),
+    ],
+)
+def test_a_title_is_found_as_people_type_it(text: str, movie: int) -> None:
+    assert SEARCH.find(text, "--liked") == movie
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "The Heat",
+            "no movie is called that; did you mean Heat (1995) [id:273], Dead Heat (1988)",
+        ),
+        ("Alien 2", "no movie is called that; did you mean Alien (1979) [id:183], Aliens (1986)"),
+        ("Alien 3 (1979)", "no movie is called that; did you mean Alien 3 (1992) [id:665]?"),
+        ("toy story 2", "no movie is called that; did you mean Toy Story (1995) [id:1]?"),
+        ("boy story", "no movie is called that; did you mean Toy Story (1995) [id:1]?"),
+        ("Terminators", "no movie is called that; did you mean Terminator, The (1984) [id:195]"),
+        ("full metal hacket", "no movie is called that; did you mean Full Metal Jacket (1987)"),
+        ("full metal jackt", "no movie is called that; did you mean Full Metal Jacket (1987)"),
+        ("haet", "no movie is called that; did you mean Heat (1995) [id:273]"),
+        ("apollo 14", "no movie is called that; did you mean Apollo 13 (1995) [id:28]"),
+        (
+            "empire",
+            "no movie is called that; did you mean Empire Strikes Back, The (1980) [id:172]?",
+        ),
+        ("weddings", "no movie is called that; did you mean Four Weddings and a Funeral (1994)"),
+        ("Heat (2013)", "no movie is called that, and the catalogue ends in 1997; did you mean He"),
+        ("Oppenheimer 2023", "no movie is called that, and the catalogue ends in 1997; give a t"),
+        ("zzzz", "no movie is called that; give a title or an id of the data"),
+        ("", "no movie is called that; give a title or an id of the data"),
+        ("id:12", "no movie is called that; give a title or an id of the data"),
+        (
+            "sabrina",
+            "2 movies are called that; give one of Sabrina (1954) [id:705], Sabrina (1995)",
+        ),
+        (
+            "Chasing Amy (1997)",
+            "2 movies are called that; give one of Chasing Amy (1997) [id:268],",
+        ),
+        ("300", "2 movies are called that; give one of 300 [id:74], Twins (1988) [id:300]"),
+    ],
+)
+def test_a_text_that_may_mean_another_movie_is_asked_back(text: str, message: str) -> None:
+    with pytest.raises(StageError) as error:
+        SEARCH.find(text, "--liked")
+    assert str(error.value).startswith(f'--liked "{text}": {message}')
+
+
+def test_up_to_five_movies_are_proposed_in_one_line() -> None:
+    many = search_of({movie: f"Film {movie} (1999)" for movie in range(10, 30)})
+    with pytest.raises(StageError) as error:
+        many.find("fil\nm", "--seen")
+    assert str(error.value).startswith("--seen 'fil\\nm': no movie is called that; did you mean ")
+    assert str(error.value).count("[id:") == 5
+    with pytest.raises(StageError, match=r"^--liked \"x+\": no movie is called that; give a title"):
+        many.find("x" * 10_000, "--liked")
+
+
+@pytest.mark.parametrize(
+    ("text", "movies"),
+    [
+        ("alien", [183, 176, 665]),  # the one called so first, then by popularity
+        ("heat", [273, 73, 77]),  # then those in which it begins a word
+        ("terminator", [195, 96]),
+        ("wars 1977", [50]),
+        ("fou", [70]),
+        ("godfather ii", [187]),
+        ("starw", [50]),
+        ("starwa", [50]),
+        ("toy stro", [1]),
+        ("zebra", []),
+        ("zebra 1995", []),
+        ("?", []),
+        ("chasing", [268, 246]),
+        ("", [50, 1, 127]),
+    ],
+)
+def test_a_search_lists_the_movies_that_the_text_may_mean(text: str, movies: list[int]) -> None:
+    limit = max(len(movies), 1) if not text else 12
+    assert SEARCH.search(text, limit)["movie_id"].to_list() == movies
+
+
+def test_names_are_found_together_as_one_by_one() -> None:
+    titles = pl.Series(["Heat", "alien", "The Heat", "Sabrina", "Sabrina", "godfather", "300"])
+    years = pl.Series([1996, None, None, None, 1954, 1999, 2006], dtype=pl.Int32)
+    matches = SEARCH.equal_names(titles, years)
+    movies = matches.select("row", movie_id=SEARCH.movies["movie_id"].gather(matches["index"]))
+    # A movie without a year may be of any year.
+    assert movies.rows() == [(0, 273), (1, 183), (3, 705), (3, 274), (4, 705), (6, 74)]
+
+
+def test_ids_are_those_of_the_raw_data() -> None:
+    search = search_of({2: "Heat (1995)", 7: "Alien (1979)"}, prefix="tt")
+    assert search.find("tt2", "--liked") == 2
+    assert search.find("id:tt7", "--liked") == 7
+    with pytest.raises(StageError, match=r"^--liked \"7\": no movie is called that; give a title"):
+        search.find("7", "--liked")
