@@ -62,13 +62,18 @@ $(VENV)-mutants/installed: requirements.txt benchmarks/requirements-mutants.txt
 	  -r benchmarks/requirements-mutants.txt
 	@touch $@
 
-# Versions and hashes of all that requirements.in and tests/requirements.in need.
-LOCK := uv pip compile --quiet --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
-  --generate-hashes --no-annotate --custom-compile-command "make requirements"
+# Versions and hashes of all that requirements.in and tests/requirements.in need: those of the oldest
+# Python, which the others have to share.
+LOCK := uv pip compile --quiet --python-platform x86_64-unknown-linux-gnu --generate-hashes \
+  --no-annotate --custom-compile-command "make requirements"
+LOCKED := requirements tests/requirements requirements-ray
 requirements: $(VENV)-lock/installed
-	$(VENV)-lock/bin/$(LOCK) requirements.in -o requirements.txt
-	$(VENV)-lock/bin/$(LOCK) -c requirements.txt tests/requirements.in -o tests/requirements.txt
-	$(VENV)-lock/bin/$(LOCK) -c requirements.txt -c tests/requirements.txt requirements-ray.in -o requirements-ray.txt
+	for python in 3.11 3.12 3.13; do constraints=; for name in $(LOCKED); do \
+	  cp $$name.txt $$name.tmp && \
+	  $(VENV)-lock/bin/$(LOCK) --python-version $$python $$constraints $$name.in -o $$name.tmp && \
+	  if [ $$python = 3.11 ]; then mv $$name.tmp $$name.txt; else \
+	    diff $$name.tmp $$name.txt && rm $$name.tmp; fi || exit 1; \
+	  constraints="$$constraints -c $$name.txt"; done; done
 
 # Known vulnerabilities of those versions.
 audit: $(VENV)-lock/installed

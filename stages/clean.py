@@ -1,7 +1,7 @@
 """Stage: raw files -> checked, typed ratings and catalogue; counts of dropped rows, by reason."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import polars as pl
 from pydantic import Field
@@ -14,9 +14,9 @@ from stages.data.data_figures import notices, statistics
 from stages.data.id_maps import IdMaps, apply_id_map, build_id_map, id_table
 from stages.data.pairs import deduplicate
 from stages.data.raw_columns import Columns
-from stages.data.raw_formats import find_files
-from stages.data.raw_readers import read_movies, read_ratings
-from stages.data.raw_values import count_unreadable, read_values
+from stages.data.raw_formats import RawFiles, find_files
+from stages.data.raw_readers import find_movie_columns, read_movies, read_ratings
+from stages.data.raw_values import count_unreadable, read_values, refuse_varied_movies
 
 ID_COLUMNS = {"users": "user_id", "movies": "movie_id"}  # by the name of their id table
 LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
@@ -158,10 +158,24 @@ def clean_catalogue(
     return table, dropped
 
 
-def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) -> str:
-    """Read the raw files in any format; write RATINGS, CATALOGUE and the raw id of every id."""
-    params = load_params(Params, "clean")
-    columns = load_params(Columns, "data.columns")
+class Source(NamedTuple):
+    """The tables of a folder of raw files, and what is to be said about them."""
+
+    files: RawFiles
+    ratings: pl.DataFrame  # RATINGS
+    movies: pl.DataFrame  # CATALOGUE
+    id_maps: IdMaps
+    dropped: dict[str, int]  # the number of rows by reason
+    is_implicit: bool  # the ratings file has no ratings
+    movie_columns: dict[str, str]  # those of the ratings file, by field
+
+
+def read_source(raw: Path, params: Params, columns: Columns) -> Source:
+    """Read and check the raw files of the folder `raw`.
+
+    Raises:
+        StageError: They cannot be read, or a value is out of range.
+    """
     files = find_files([p.name for p in raw.iterdir()], str(raw))
     raw_ratings = read_ratings(raw, files, columns)
     is_implicit = "rating" not in raw_ratings.columns
@@ -169,29 +183,60 @@ def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) ->
         raw_ratings = raw_ratings.with_columns(rating=pl.lit(params.rating_max))
     table, dropped = clean_ratings(raw_ratings, params, str(raw / files.ratings))
     del raw_ratings  # memory
+    movie_columns = find_movie_columns(raw, files, columns)
     raw_movies = read_movies(raw, files, columns)
+    path = str(raw / (files.movies or files.ratings))
     if files.movies:
-        path = str(raw / files.movies)
         count_unreadable(raw_movies, raw_movies.select("movie_id"), params.max_dropped, path)
+    else:
+        refuse_varied_movies(raw_movies, params.max_dropped, path)
     table, raw_movies, id_maps = map_ids(table, raw_movies)
-    if files.movies and not raw_movies["movie_id"].is_in(table["movie_id"].implode()).any():
-        raise StageError(f"{raw / files.movies}: has no rated movie; correct its ids")
+    is_rated = raw_movies["movie_id"].is_in(table["movie_id"].implode())
+    if not files.movies:
+        raw_movies = raw_movies.filter(is_rated)
+    elif not is_rated.any():
+        raise StageError(f"{path}: has no rated movie; correct its ids")
     table, dropped["repeated"] = drop_repeated(table)
     movies, dropped_movies = clean_catalogue(raw_movies, table["movie_id"], id_maps["movie_id"])
+    return Source(
+        files=files,
+        ratings=table,
+        movies=movies,
+        id_maps=id_maps,
+        dropped=dropped | dropped_movies,
+        is_implicit=is_implicit,
+        movie_columns=movie_columns,
+    )
+
+
+def describe(source: Source, figures: dict[str, float]) -> list[str]:
+    """Return what a reader of the `figures` has to know, one sentence each."""
+    files, names = source.files, source.movie_columns
+    sentences = notices(
+        figures,
+        mapped=[name for name, key in ID_COLUMNS.items() if source.id_maps[key] is not None],
+        is_implicit=source.is_implicit,
+        has_movies=bool(files.movies or {"title", "genres"} & names.keys()),
+        last=source.ratings["timestamp"].max(),
+    )
+    if names:
+        use = f"not read, as {files.movies} has them" if files.movies else "those of the movies"
+        sentences.append(f"these columns of {files.ratings} are {use}: {', '.join(names.values())}")
+    return sentences
+
+
+def main(raw: Path, ratings: Path, catalogue: Path, ids: Path, metrics: Path) -> str:
+    """Read the raw files in any format; write RATINGS, CATALOGUE and the raw id of every id."""
+    source = read_source(raw, load_params(Params, "clean"), load_params(Columns, "data.columns"))
+    table, movies = source.ratings, source.movies
     distinct_ids = {"user_id": table["user_id"], "movie_id": movies["movie_id"]}
     for name, key in ID_COLUMNS.items():
-        raw_ids = id_table(key, distinct_ids[key], id_maps[key])
+        raw_ids = id_table(key, distinct_ids[key], source.id_maps[key])
         write_table(raw_ids, ids / f"{name}.parquet", raw_ids.schema)
     write_table(table, ratings, RATINGS)
     write_table(movies, catalogue, CATALOGUE)
-    figures = statistics(table, movies, dropped | dropped_movies)
-    sentences = notices(
-        figures,
-        mapped=[name for name, key in ID_COLUMNS.items() if id_maps[key] is not None],
-        is_implicit=is_implicit,
-        has_movies=bool(files.movies),
-        last=table["timestamp"].max(),
-    )
+    figures = statistics(table, movies, source.dropped)
+    sentences = describe(source, figures)
     write_json(figures | {"notices": sentences}, metrics)
     counts = f"{table.height:,} ratings of {movies.height:,} movies, {figures['genres']} genres"
     return "; ".join([counts, *sentences])

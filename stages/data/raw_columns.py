@@ -1,26 +1,57 @@
 """Find the columns of a raw file by the params `data.columns`, or by their usual names."""
 
+import re
 from pathlib import Path
 
 from stages.common.params import Section
 from stages.common.stage import StageError
 
 # By field of `data.columns`: the column's name in the pipeline, and its usual names in raw files.
+# A name stands for all that differ from it in case, `_`, `-` and blanks only.
 NAMES = {
-    "user": ("user_id", ["userId", "user_id"]),
-    "item": ("movie_id", ["movieId", "movie_id", "itemId", "item_id"]),
-    "rating": ("rating", ["rating"]),
-    "timestamp": ("timestamp", ["timestamp"]),
-    "title": ("title", ["title", "movie_title"]),
-    "year": ("year", ["year", "release_year"]),
+    "user": ("user_id", ["userId", "user", "reviewerID"]),
+    "item": (
+        "movie_id",
+        [
+            *("movieId", "itemId", "item", "bookId", "ISBN", "asin", "parent_asin", "artistID"),
+            *("artid", "traid", "musicbrainz-artist-id", "musicbrainz-track-id", "game-title"),
+            *("Const", "tconst", "Letterboxd URI"),
+        ],
+    ),
+    "rating": (
+        "rating",
+        ["rating", "overall", "Book-Rating", "weight", "value", "Your Rating", "My Rating"],
+    ),
+    "timestamp": (
+        "timestamp",
+        ["timestamp", "unixReviewTime", "Date Rated", "Date Read", "Date Added"],
+    ),
+    "title": ("title", ["title", "movie_title", "Book-Title", "primaryTitle"]),
+    "year": (
+        "year",
+        [
+            *("year", "release_year", "Year-Of-Publication", "publication_year", "startYear"),
+            "Original Publication Year",
+        ],
+    ),
     "genres": ("genres", ["genres", "genre", "class"]),
 }
 RATING_FIELDS = ("user", "item", "rating", "timestamp")
 MOVIE_FIELDS = ("item", "title", "year", "genres")
+# A column of ratings that means another thing in rows of another value of the second column. In
+# Steam's log it holds the hours of `play`, and 1 for `purchase`.
+MIXED_RATINGS = {"value": "behaviorname"}
+# Columns of the exports that a site gives to one person.
+EXPORTS = {"letterboxduri": "Letterboxd", "yourrating": "IMDb", "myrating": "Goodreads"}
+REPEATED = re.compile(r"_duplicated_\d+$")  # Polars appends it to a name that is there already
+DATA = re.compile(r"\s*([+-]?\d+(\.\d+)?|\d{4}-\d\d-\d\d([T ].*)?)\s*")  # a number or a date
 
 
 class Columns(Section):
-    """Names of the columns in the user's files; null stands for any of the usual names."""
+    """Names of the columns in the user's files.
+
+    Null stands for any of the usual names, and an empty text for no column.
+    """
 
     user: str | None
     """The user's id."""
@@ -50,26 +81,106 @@ def find_columns(
     """Return the file's column name by the pipeline's name, for each of `fields` in the file.
 
     Raises:
-        StageError: A required column, or one that `columns` names, is not in the header.
+        StageError: Required columns, or ones that `columns` names, are not in the header, or two
+            columns of the header may be the same field.
     """
-    # RecBole appends a type to the name, as in `user_id:token`.
-    header_names = {name.split(":")[0].strip(): name for name in header}
-    header_names |= {name: name for name in header}
-    names = {}
+    if "user" in required and match_field(header, columns, "user", path) is None:
+        _refuse_export(header, path)
+    names, missing = {}, {}
     for field in fields:
         pipeline_name, usual_names = NAMES[field]
         user_name = getattr(columns, field)
-        choices = [user_name] if user_name else usual_names
-        name = next((choice for choice in choices if choice in header_names), None)
+        if user_name == "" and field in required:
+            raise StageError(f"data.columns.{field}: is '', and {path} needs this column; name it")
+        name = match_field(header, columns, field, path)
         if name is not None:
-            names[pipeline_name] = header_names[name]
+            names[pipeline_name] = name
         elif user_name or field in required:
-            listed = " ".join(", ".join(header).split())
-            raise StageError(
-                f"{path}: has no column {choices[0]!r} among {listed}; "
-                f"set data.columns.{field} to one of them"
-            )
+            missing[field] = user_name or usual_names[0]
+    if missing:
+        raise StageError(f"{path}: {_explain_missing(missing, header)}")
+    _refuse_mixed_ratings(names, header, columns, path)
     return names
+
+
+def match_field(header: list[str], columns: Columns, field: str, path: Path) -> str | None:
+    """Return the name in the header of the column of `field`; None if there is none.
+
+    Raises:
+        StageError: Two columns of the header may be this field.
+    """
+    user_name = getattr(columns, field)
+    if user_name == "":
+        return None
+    plain_names = {plain_name(n) for n in ([user_name] if user_name else NAMES[field][1])}
+    matches = [name for name in header if plain_name(name) in plain_names]
+    written = [REPEATED.sub("", name) for name in matches]
+    exact = [i for i, name in enumerate(written) if user_name in (name, name.split(":")[0])]
+    if exact:
+        matches, written = [matches[i] for i in exact], [written[i] for i in exact]
+    if len(matches) < 2:
+        return matches[0] if matches else None
+    if len(set(written)) == 1:
+        raise StageError(f"{path}: has {len(written)} columns {written[0]!r}; rename the others")
+    listed = f"{', '.join(map(repr, written[:-1]))} and {written[-1]!r}"
+    raise StageError(
+        f"{path}: has the columns {listed}, and each may be the {field}; set data.columns.{field} "
+        "to one of them"
+    )
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name without case, `_`, `-` and blanks.
+
+    RecBole appends a type to the name, as in `user_id:token`; it is left out.
+    """
+    return re.sub(r"[\s_-]+", "", REPEATED.sub("", name).split(":")[0]).casefold()
+
+
+def _refuse_export(header: list[str], path: Path) -> None:
+    """Raise a StageError for the header of a file that a site gives to one person."""
+    for name in map(plain_name, header):
+        if name in EXPORTS:
+            raise StageError(
+                f"{path}: is the {EXPORTS[name]} export of one person, and the pipeline needs the "
+                "ratings of many; for one person, run `python -m stages.serving recommend "
+                "--ratings`"
+            )
+
+
+def _explain_missing(missing: dict[str, str], header: list[str]) -> str:
+    """Say which columns are missing and what to do.
+
+    Args:
+        missing: A usual name by field.
+        header: The names that the file has instead.
+    """
+    data = next((name for name in header if DATA.fullmatch(name)), None)
+    if data is not None:
+        return f"has {data!r} in its first line, which is no name; add a line of column names"
+    listed = " ".join(", ".join(header).split())
+    keys = [f"data.columns.{field}" for field in missing]
+    names = list(map(repr, missing.values()))
+    if len(missing) == 1:
+        return f"has no column {names[0]} among {listed}; set {keys[0]} to one of them"
+    return (
+        f"has no columns {', '.join(names[:-1])} and {names[-1]} among {listed}; "
+        f"set {', '.join(keys[:-1])} and {keys[-1]} to some of them"
+    )
+
+
+def _refuse_mixed_ratings(
+    names: dict[str, str], header: list[str], columns: Columns, path: Path
+) -> None:
+    """Raise a StageError if the ratings, by a usual name, are of several kinds."""
+    name = names.get("rating", "")
+    kind = MIXED_RATINGS.get(plain_name(name))
+    kinds = [other for other in header if plain_name(other) == kind]
+    if kinds and not columns.rating:
+        raise StageError(
+            f"{path}: the meaning of {name!r} depends on {kinds[0]!r}; keep the rows of one kind "
+            f"and set data.columns.rating to {name}"
+        )
 
 
 def refuse_names(path: Path, columns: Columns) -> None:

@@ -1,5 +1,7 @@
 """Read the columns of a parquet file as text, numbers or lists of text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -21,14 +23,30 @@ def read_parquet(
     Raises:
         StageError: The file cannot be read, lacks a column, or has one of another type.
     """
-    try:
-        names = find_columns(list(pl.read_parquet_schema(path)), columns, fields, required, path)
+    names = find_columns(read_parquet_header(path), columns, fields, required, path)
+    with _readable(path):
         table = pl.read_parquet(path, columns=list(names.values()))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StageError(f"{path}: {str(error).splitlines()[0]}; write it again") from None
     return pl.DataFrame(
         [_convert(table[name], key, path).alias(key) for key, name in names.items()]
     )
+
+
+def read_parquet_header(path: Path) -> list[str]:
+    """Return the names of the columns.
+
+    Raises:
+        StageError: The file cannot be read.
+    """
+    with _readable(path):
+        return list(pl.read_parquet_schema(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StageError(f"{path}: {str(error).splitlines()[0]}; write it again") from None
 
 
 def _convert(column: pl.Series, key: str, path: Path) -> pl.Series:

@@ -27,11 +27,12 @@ from stages.data.raw_columns import (
     RATING_FIELDS,
     Columns,
     find_columns,
+    match_field,
     refuse_names,
 )
 from stages.data.raw_formats import IMPLICIT_MARKS, RawFiles
 from stages.data.raw_genres import SEPARATORS, split_genres
-from stages.data.raw_parquet import read_parquet
+from stages.data.raw_parquet import read_parquet, read_parquet_header
 
 U_ITEM_GENRES = [
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
@@ -53,7 +54,7 @@ def read_ratings(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFram
         # Polars takes a separator of one byte; at ":" every second column of "::" files is empty.
         step, separator = (2, ":") if files.kind == "dat" else (1, "\t")
         options = {"separator": separator, "quote_char": None, "has_header": False}
-        first_row = raw_text.read_first_row(path, **options)
+        first_row = raw_text.read_first_rows(path, 1, **options)
         if first_row.width <= step * 3:
             raise StageError(f"{path}: has a row with fewer than 4 fields; download it again")
         names = dict(zip((NAMES[f][0] for f in RATING_FIELDS), first_row.columns[::step]))
@@ -61,39 +62,103 @@ def read_ratings(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFram
     required = {"user", "item", "timestamp"}
     if not any(mark in files.ratings for mark in IMPLICIT_MARKS):
         required.add("rating")
-    if path.suffix == ".parquet":
-        return read_parquet(path, columns, RATING_FIELDS, required)
-    options = raw_text.header_options(path)
-    header = raw_text.read_first_row(path, **options).columns
-    names = find_columns(header, columns, RATING_FIELDS, required, path)
-    file_columns = list(names.values())
-    return _rename(raw_text.read_table(path, file_columns, file_columns, **options), names)
+    return _read_named(path, columns, RATING_FIELDS, required, keys=RATING_FIELDS)
 
 
 def read_movies(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFrame:
     """Read the movies file into the second table of the module's docstring.
 
-    Without a movies file, the table has no rows.
+    Without a movies file, the movies' columns of the ratings file are read: a movie has one row for
+    each different value. The table has no rows if there are no such columns.
 
     Raises:
         StageError: The file cannot be read, or lacks a column.
     """
     path = folder / files.movies
     if not files.movies:
-        table = pl.DataFrame(schema={"movie_id": pl.String})
+        table = _read_rated_movies(folder / files.ratings, files, columns)
     elif files.kind in ("dat", "ml-100k"):
         refuse_names(path, columns)
         table = _read_movies_dat(path) if files.kind == "dat" else _read_u_item(path)
-    elif path.suffix == ".parquet":
-        table = read_parquet(path, columns, MOVIE_FIELDS, {"item"})
     else:
-        options = raw_text.header_options(path, has_quotes=files.kind != "recbole")
-        header = raw_text.read_first_row(path, **options).columns
-        names = find_columns(header, columns, MOVIE_FIELDS, {"item"}, path)
-        file_columns = list(names.values())
-        table = raw_text.read_table(path, file_columns, [names["movie_id"]], **options)
-        table = _rename(table, names)
+        has_quotes = files.kind != "recbole"
+        table = _read_named(
+            path, columns, MOVIE_FIELDS, {"item"}, keys=("item",), has_quotes=has_quotes
+        )
     return _complete_movies(table, SEPARATORS + " " * (files.kind == "recbole"))
+
+
+def find_movie_columns(folder: Path, files: RawFiles, columns: Columns) -> dict[str, str]:
+    """Return the names of the movies' columns in the ratings file, by field: title, year, genres.
+
+    Raises:
+        StageError: There is a movies file that lacks one of them, or there is none, and `columns`
+            names a column that the ratings file lacks.
+    """
+    path = folder / files.ratings
+    if files.kind in ("dat", "ml-100k"):
+        return {}
+    header = read_header(path)
+    fields = MOVIE_FIELDS[1:]
+    if not files.movies:
+        return find_columns(header, columns, fields, set(), path)
+    movies_path = folder / files.movies
+    movies_header = read_header(movies_path)
+    names = {}
+    for field in fields:
+        name = match_field(header, columns, field, path)
+        if name is not None and match_field(movies_header, columns, field, movies_path) is None:
+            raise StageError(
+                f"{path}: has the column {name!r}, and {files.movies} has no {field}; move the "
+                f"column there, or set data.columns.{field} to ''"
+            )
+        names |= {field: name} if name is not None else {}
+    return names
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the names of the columns of a file with a header.
+
+    Raises:
+        StageError: The file cannot be read.
+    """
+    return read_parquet_header(path) if path.suffix == ".parquet" else raw_text.read_header(path)
+
+
+def _read_named(
+    path: Path,
+    columns: Columns,
+    fields: tuple[str, ...],
+    required: set[str],
+    *,
+    keys: tuple[str, ...],
+    has_quotes: bool = True,
+) -> pl.DataFrame:
+    """Read the columns of `fields` that a file with a header has, with the pipeline's names.
+
+    The values of the fields `keys` tell a record from a line of text.
+    """
+    if path.suffix == ".parquet":
+        return read_parquet(path, columns, fields, required)
+    options = raw_text.header_options(path, has_quotes)
+    header = raw_text.read_first_rows(path, 1, **options).columns
+    names = find_columns(header, columns, fields, required, path)
+    key_columns = [names[NAMES[key][0]] for key in keys if NAMES[key][0] in names]
+    table = raw_text.read_table(path, list(names.values()), key_columns, **options)
+    return _rename(table, names)
+
+
+def _read_rated_movies(path: Path, files: RawFiles, columns: Columns) -> pl.DataFrame:
+    """Read the distinct movies of a ratings file; a value that a movie lacks in a row is filled."""
+    nothing = pl.DataFrame(schema={"movie_id": pl.String})
+    if not find_movie_columns(path.parent, files, columns):
+        return nothing
+    table = _read_named(path, columns, MOVIE_FIELDS, {"item"}, keys=("item",))
+    table = table.with_columns(raw_text.missing_to_null(cs.string())).drop_nulls("movie_id")
+    table = table.unique(maintain_order=True)
+    first = pl.all().exclude("movie_id").drop_nulls().first().over("movie_id")
+    filled = table.select("movie_id", pl.all().exclude("movie_id").fill_null(first))
+    return filled.unique(maintain_order=True)
 
 
 def _rename(table: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:

@@ -47,24 +47,42 @@ def header_options(path: Path, has_quotes: bool = True) -> dict[str, Any]:
         StageError: The file is empty, compressed, a web page, in another encoding, or a quote is
             unbalanced.
     """
-    _check_start(path)
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        header = file.readline()
-    if "\r" in header.rstrip("\r\n"):
-        raise StageError(f"{path}: has carriage returns as line ends; save it with line feeds")
-    separator = max(SEPARATORS, key=header.count)
+    separator = max(SEPARATORS, key=_first_line(path).count)
     quote_char = find_quote_char(path, separator) if has_quotes else None
     return {"separator": separator, "quote_char": quote_char}
 
 
-def read_first_row(path: Path, **options: Any) -> pl.DataFrame:
-    """Read the first row as text, with the column names of the header.
+def read_header(path: Path) -> list[str]:
+    """Return the names of the columns, from the start of the file alone.
+
+    Raises:
+        StageError: As `header_options`, but for the quotes of later lines.
+    """
+    line = _first_line(path)
+    separator = max(SEPARATORS, key=line.count)
+    has_quotes = any(field.startswith('"') for field in line.split(separator))
+    return _read_csv(
+        path, n_rows=0, separator=separator, quote_char='"' if has_quotes else None
+    ).columns
+
+
+def _first_line(path: Path) -> str:
+    _check_start(path)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+        line = file.readline()
+    if "\r" in line.rstrip("\r\n"):
+        raise StageError(f"{path}: has carriage returns as line ends; save it with line feeds")
+    return line
+
+
+def read_first_rows(path: Path, num_rows: int, **options: Any) -> pl.DataFrame:
+    """Read the first rows as text, with the column names of the header.
 
     Raises:
         StageError: The file is empty, compressed, a web page or in another encoding.
     """
     _check_start(path)
-    return _read_csv(path, n_rows=1, **options)
+    return _read_csv(path, n_rows=num_rows, **options)
 
 
 def read_columns(path: Path, columns: list[str], **options: Any) -> pl.DataFrame:
@@ -90,7 +108,7 @@ def read_table(path: Path, columns: list[str], keys: list[str], **options: Any) 
     """
     table = read_columns(path, columns, **options)
     if options["quote_char"] and count_lines(path) != table.height + 1:  # the header
-        header = read_first_row(path, **options).columns
+        header = read_first_rows(path, 1, **options).columns
         refuse_swallowed_records(
             path,
             separator=options["separator"],

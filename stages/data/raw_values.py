@@ -38,7 +38,7 @@ def read_values(raw: pl.DataFrame, max_dropped: float, where: str) -> tuple[pl.D
     values = raw.select(
         _readable_ids(raw["user_id"]),
         _readable_ids(raw["movie_id"]),
-        _to_numbers(raw["rating"]),
+        to_numbers(raw["rating"]),
         to_seconds(raw["timestamp"], where).alias("timestamp"),
     ).with_row_index("row")
     dropped = count_unreadable(raw, values, max_dropped, where)
@@ -79,6 +79,31 @@ def count_unreadable(
     )
 
 
+def refuse_varied_movies(movies: pl.DataFrame, max_dropped: float, where: str) -> None:
+    """Check that the movies' columns of a ratings file say the same in all rows of a movie.
+
+    Args:
+        movies: movie_id, title, year, genres; one row for each different value.
+        max_dropped: The largest share of movies that may have several rows.
+        where: Path of the ratings file, for messages.
+
+    Raises:
+        StageError: More movies have several rows.
+    """
+    varied = movies.filter(pl.col("movie_id").is_duplicated())
+    share = varied["movie_id"].n_unique() / max(movies["movie_id"].n_unique(), 1)
+    if share <= max_dropped:
+        return
+    movie = varied["movie_id"][0]
+    first, second = varied.filter(movie_id=movie).head(2).rows(named=True)
+    field = next(name for name in ("year", "title", "genres") if first[name] != second[name])
+    raise StageError(
+        f"{where}: movie {movie} has the {field} {first[field]!r} and the {field} "
+        f"{second[field]!r}, and {share:.1%} of the movies have several (clean.max_dropped: "
+        f"{max_dropped:g}); set data.columns.{field} to '' if this column is not about movies"
+    )
+
+
 def _readable_ids(ids: pl.Series) -> pl.Series:
     """Return the ids with null for markers of missing values."""
     if ids.dtype != pl.String:
@@ -87,7 +112,8 @@ def _readable_ids(ids: pl.Series) -> pl.Series:
     return ids.set(is_missing.fill_null(True), None) if is_missing.any() else ids
 
 
-def _to_numbers(ratings: pl.Series) -> pl.Series:
+def to_numbers(ratings: pl.Series) -> pl.Series:
+    """Return ratings as numbers (f64), null where a rating cannot be read."""
     if ratings.dtype == pl.String:
         ratings = ratings.str.strip_chars()
     return ratings.cast(pl.Float64, strict=False).fill_nan(None)

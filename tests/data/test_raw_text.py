@@ -11,7 +11,7 @@ from stages.data.raw_text import (
     header_options,
     missing_to_null,
     read_columns,
-    read_first_row,
+    read_first_rows,
     read_split_lines,
     read_table,
 )
@@ -64,7 +64,7 @@ def test_lines_are_split_in_either_encoding(encoding: str, tmp_path: Path) -> No
 
 def refused(path: Path, message: str) -> None:
     """The first row and the options of the header end with one message."""
-    for read in (header_options, lambda path: read_first_row(path, separator=",")):
+    for read in (header_options, lambda path: read_first_rows(path, 1, separator=",")):
         with pytest.raises(StageError, match=f"^{re.escape(f'{path}: {message}')}$"):
             read(path)
 
@@ -105,12 +105,12 @@ def test_of_equally_frequent_separators_the_first_one_counts(tmp_path: Path) -> 
 
 def test_the_first_row_and_the_columns_are_text(tmp_path: Path) -> None:
     path = write(tmp_path, b"a,b,c\n01,2,\n3,4,5\n")
-    assert read_first_row(path, separator=",").row(0, named=True) == {
+    assert read_first_rows(path, 1, separator=",").row(0, named=True) == {
         "a": "01",
         "b": "2",
         "c": None,
     }
-    assert read_first_row(path, separator=",").height == 1
+    assert read_first_rows(path, 1, separator=",").height == 1
     assert read_columns(path, ["c", "a"], separator=",").rows(named=True) == [
         {"a": "01", "c": None},
         {"a": "3", "c": "5"},

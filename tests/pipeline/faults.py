@@ -71,6 +71,13 @@ def replaced(old: str, new: str, count: int = 1) -> str:
     return RATINGS.replace(old, new, count)
 
 
+def with_column(name: str, value: str) -> str:
+    """Return RATINGS with one more column; `{}` in its value stands for the number of the row."""
+    lines = RATINGS.splitlines()
+    rows = [f"{line},{value.format(n)}" for n, line in enumerate(lines[1:], start=1)]
+    return "\n".join([f"{lines[0]},{name}", *rows, ""])
+
+
 def parquet_of(time: Any) -> bytes:
     """A ratings file with one row, in parquet."""
     buffer = io.BytesIO()
@@ -91,10 +98,18 @@ RAW, COUNT = "data/raw/ratings.csv: ", len(ROWS)
 # fmt: off
 CASES = [
     ratings_case("userId,movieId,timestamp\n1,10,5\n", "a column is missing", f"{RAW}has no column 'rating' among userId, movieId, timestamp; "),
-    ratings_case(replaced("userId", "UserID"), "a column has another name", f"{RAW}has no column 'userId' among UserID, "),
-    ratings_case(replaced("movieId", "userId"), "a column twice", f"{RAW}has no column 'movieId' among userId, "),
+    ratings_case("userId,stars,timestamp\n1,10,5\n", "two columns are missing", f"{RAW}has no columns 'movieId' and 'rating' among userId, stars, timestamp; set data.columns.item and data.columns.rating to some of them"),
+    ratings_case(replaced("userId", "reader"), "a column has another name", f"{RAW}has no column 'userId' among reader, "),
+    ratings_case(replaced("userId", "USER-ID"), "a column's name in another case, with a dash", ratings=COUNT),
+    ratings_case(replaced("movieId", "userId"), "a column twice", f"{RAW}has 2 columns 'userId'; rename the others"),
+    ratings_case(with_column("parent_asin", "{}").replace("movieId", "asin"), "two columns that may be the movie", f"{RAW}has the columns 'asin' and 'parent_asin', and each may be the item; set data.columns.item to one of them"),
+    ratings_case("Date,Name,Year,Letterboxd URI,Rating\n2024-01-02,A,1999,https://boxd.it/a,4\n", "the export of one person", f"{RAW}is the Letterboxd export of one person, and the pipeline needs the ratings of many; for one person, run `python -m stages.serving recommend --ratings`"),
+    Case("titles in the ratings file, without a movies file", {"ratings.csv": with_column("title", "Film")}, figures={"ratings": COUNT, "movies": 6}),
+    Case("a title for each rating", {"ratings.csv": with_column("title", "Review {}")}, error=f"{RAW}movie 10 has the title 'Review 1' and the title 'Review 7', and 100.0% of the movies have several (clean.max_dropped: 0.01); set data.columns.title to '' if this column is not about movies"),
+    ratings_case(with_column("genre", "War"), "genres in both files", ratings=COUNT, genres=1),
+    Case("a column of movies that only the ratings file has", {"ratings.csv": with_column("genre", "War"), "movies.csv": MOVIES.replace("genres", "studio")}, error=f"{RAW}has the column 'genre', and movies.csv has no genres; move the column there, or set data.columns.genres to ''"),
     ratings_case(RATINGS.replace("\n", ",x\n"), "an extra column", ratings=COUNT),
-    ratings_case(RATINGS.split("\n", 1)[1], "no header", f"{RAW}has no column 'userId' among 1, 10, "),
+    ratings_case(RATINGS.split("\n", 1)[1], "no header", f"{RAW}has '1' in its first line, which is no name; add a line of column names"),
     ratings_case("", "an empty file", f"{RAW}is empty; add the data"),
     ratings_case(HEAD, "a header and nothing else", f"{RAW}has no ratings; add the data"),
     ratings_case("\ufeff" + RATINGS, "a byte order mark", ratings=COUNT, dropped_incomplete=0),
