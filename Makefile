@@ -12,6 +12,8 @@ repro: $(VENV)/installed
 	dvc repro
 	@echo && cat metrics/leaderboard.md
 	@echo && echo 'More in metrics/report.html'
+	@git diff --quiet HEAD -- dvc.lock 2>/dev/null; if [ $$? = 1 ]; then echo \
+	  'dvc.lock has changed: `git commit -am "Baseline on this machine"` keeps this run to compare with'; fi
 
 # dvc_plots/index.html, with Vega inside; also in a clone that has not run the pipeline.
 plots: $(VENV)/installed

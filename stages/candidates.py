@@ -1,4 +1,4 @@
-"""Stage: search a retriever's index for each user's best unseen movies, for every snapshot."""
+"""Stage: search a retriever's index for each user's best unseen movies."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from stages.common.checksums import check_files
 from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
-from stages.data.snapshots import SNAPSHOTS, read_seen
+from stages.data.snapshots import TARGET_SNAPSHOTS, read_seen
 from stages.models.top_k import (
     CandidateParams,
     UserBatch,
@@ -54,11 +54,11 @@ def search_unseen(
 
 
 def main(name: str, index: Path, embeddings: Path, seen: Path, candidates: Path) -> str:
-    """Write RECOMMENDATIONS of the retriever `name` for every snapshot."""
+    """Write RECOMMENDATIONS of the retriever `name` for every snapshot with targets."""
     count = load_params(CandidateParams, "candidates").count
     rows = 0
     check_files(index / name)
-    for snapshot in SNAPSHOTS:
+    for snapshot in TARGET_SNAPSHOTS:
         users = read_table(embeddings / name / snapshot / "users.parquet").sort("user_id")
         lists = search_unseen(
             faiss.read_index(str(index / name / f"{snapshot}.faiss")),
@@ -69,7 +69,7 @@ def main(name: str, index: Path, embeddings: Path, seen: Path, candidates: Path)
         )
         write_table(lists, candidates / name / f"{snapshot}.parquet", RECOMMENDATIONS)
         rows += lists.height
-    return f"{users.height:,} queries -> {rows:,} candidates of {len(SNAPSHOTS)} snapshots"
+    return f"{users.height:,} queries -> {rows:,} candidates of {len(TARGET_SNAPSHOTS)} snapshots"
 
 
 if __name__ == "__main__":

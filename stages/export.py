@@ -12,7 +12,13 @@ from stages.common.params import load_params, read_value
 from stages.common.stage import StageError, atomic_write, run_stage
 from stages.common.systems import block_names, generator_names, merged_generators
 from stages.common.tables import CATALOGUE, POPULARITY, read_table
-from stages.data.snapshots import TEST_SNAPSHOT, read_histories, read_positives, read_seen
+from stages.data.snapshots import (
+    SERVE_SNAPSHOT,
+    TEST_SNAPSHOT,
+    read_histories,
+    read_positives,
+    read_seen,
+)
 from stages.models.boosters import read_booster_texts
 from stages.ranking.inputs import RankerParams
 from stages.serving.bundle import Bundle, Settings, read_index, write_bundle
@@ -64,10 +70,9 @@ def read_settings() -> Settings:
     )
 
 
-def main(sources: Sources, bundle: Path) -> str:
-    """Write the bundle of the test snapshot's models, which know all but the test targets."""
-    settings, movies = read_settings(), sources.movies
-    test, retrievers = TEST_SNAPSHOT, block_names("retrievers")
+def read_content(sources: Sources, settings: Settings, snapshot: str) -> Bundle:
+    """Return the bundle of the models that know what `snapshot` knows."""
+    movies, retrievers = sources.movies, block_names("retrievers")
     towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
     folders = {name: sources.models / "generators" / name for name in block_names("generators")}
     folders |= {name: sources.models / "retrievers" / name for name in towers}
@@ -75,31 +80,39 @@ def main(sources: Sources, bundle: Path) -> str:
     for folder in (*(sources.index / name for name in towers), ranker):
         check_files(folder)
     # A user is served as of their first query; later ones have ids that only the evaluation knows.
-    histories = read_histories(sources.histories, test).filter(
+    histories = read_histories(sources.histories, snapshot).filter(
         pl.col("user_id") == pl.col("source_user_id")
     )
-    seen = read_seen(sources.seen, test)
-    content = Bundle(
+    seen = read_seen(sources.seen, snapshot)
+    return Bundle(
         settings=settings,
         tables={
             "user_ids": read_table(sources.ids / "users.parquet"),
             "movie_ids": read_table(sources.ids / "movies.parquet"),
             "catalogue": read_table(movies / "catalogue.parquet", CATALOGUE),
             "genres": read_table(movies / "genres.parquet"),
-            "popularity": read_table(movies / "popularity" / f"{test}.parquet", POPULARITY),
-            "positives": read_positives(sources.histories, test),
+            "popularity": read_table(movies / "popularity" / f"{snapshot}.parquet", POPULARITY),
+            "positives": read_positives(sources.histories, snapshot),
             "histories": histories,
             "seen": seen.join(histories, on="user_id", how="semi", maintain_order="left"),
         },
-        arrays={name: read_arrays(folder / f"{test}.npz") for name, folder in folders.items()},
-        indexes={name: read_index(sources.index / name / f"{test}.faiss") for name in towers},
+        arrays={name: read_arrays(folder / f"{snapshot}.npz") for name, folder in folders.items()},
+        indexes={name: read_index(sources.index / name / f"{snapshot}.faiss") for name in towers},
         boosters=read_booster_texts(ranker),
     )
-    with atomic_write(bundle) as temporary:
-        temporary.mkdir()
-        write_bundle(content, temporary)
+
+
+def main(sources: Sources, bundle: Path, bundle_as_evaluated: Path) -> str:
+    """Write the bundle that knows all ratings, and the one whose lists were evaluated."""
+    settings = read_settings()
+    for folder, snapshot in {bundle_as_evaluated: TEST_SNAPSHOT, bundle: SERVE_SNAPSHOT}.items():
+        content = read_content(sources, settings, snapshot)
+        with atomic_write(folder) as temporary:
+            temporary.mkdir()
+            write_bundle(content, temporary)
     users = content.tables["histories"].height
-    return f"ranker {settings.ranker}, {len(folders)} models -> a bundle for {users:,} users"
+    models = len(content.arrays)
+    return f"ranker {settings.ranker}, {models} models -> a bundle for {users:,} users"
 
 
 if __name__ == "__main__":

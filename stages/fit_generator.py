@@ -9,6 +9,7 @@ from stages.common.stage import run_stage
 from stages.common.tables import RECOMMENDATIONS, write_table
 from stages.data.snapshots import (
     SNAPSHOTS,
+    TARGET_SNAPSHOTS,
     known_low_ratings,
     known_positives,
     read_histories,
@@ -20,7 +21,7 @@ from stages.models.top_k import CandidateParams
 
 
 def main(name: str, histories: Path, seen: Path, models: Path, candidates: Path) -> str:
-    """Write the arrays and RECOMMENDATIONS of the generator `name` for every snapshot."""
+    """Write the arrays of the generator `name`, and RECOMMENDATIONS of snapshots with targets."""
     generator = importlib.import_module(f"stages.generators.{name}")
     params = load_params(generator.Params, f"generators.{name}")
     count = load_params(CandidateParams, "candidates").count
@@ -28,11 +29,12 @@ def main(name: str, histories: Path, seen: Path, models: Path, candidates: Path)
     for snapshot in SNAPSHOTS:
         positives = known_positives(all_positives, snapshot)
         low_ratings = known_low_ratings(all_low_ratings, positives, snapshot)
-        users = read_histories(histories, snapshot)["user_id"].to_numpy()
         arrays = generator.fit(positives, low_ratings, params)
-        lists = generator.recommend(arrays, users, read_seen(seen, snapshot), count)
         write_arrays(arrays, models / name / f"{snapshot}.npz")
-        write_table(lists, candidates / name / f"{snapshot}.parquet", RECOMMENDATIONS)
+        if snapshot in TARGET_SNAPSHOTS:
+            users = read_histories(histories, snapshot)["user_id"].to_numpy()
+            lists = generator.recommend(arrays, users, read_seen(seen, snapshot), count)
+            write_table(lists, candidates / name / f"{snapshot}.parquet", RECOMMENDATIONS)
     movies = len(arrays["movie_ids"])
     return f"{movies:,} movies -> {lists.height:,} candidates for {len(users):,} queries"
 

@@ -19,7 +19,7 @@ from stages.common.tables import (
     user_ranges,
 )
 from stages.data.pairs import pair_keys, sorted_unique
-from stages.data.snapshots import SNAPSHOTS, TEST_SNAPSHOT
+from stages.data.snapshots import TARGET_SNAPSHOTS, TEST_SNAPSHOT
 from stages.models.top_k import CandidateParams
 from stages.parallel.executor import parallel_map
 
@@ -98,14 +98,14 @@ def cut(merged: pl.DataFrame, fused: pl.DataFrame, limit: int) -> tuple[pl.DataF
 
 
 def main(candidates: Path, merged: Path, fused: Path) -> str:
-    """Read `candidates/<generator>`; write the merged and the fused lists of every snapshot."""
+    """Read `candidates/<generator>`; write the merged and the fused lists of its snapshots."""
     params = load_params(Params, "fusion")
     refuse_leftovers(candidates, generator_names())
     generators = merged_generators()
     rows, schema = 0, merged_schema(generators)
     files = {
         snapshot: {name: candidates / name / f"{snapshot}.parquet" for name in generators}
-        for snapshot in SNAPSHOTS
+        for snapshot in TARGET_SNAPSHOTS
     }
     users = {snapshot: read_user_ids(*paths.values()) for snapshot, paths in files.items()}
     count = load_params(CandidateParams, "candidates").count

@@ -22,7 +22,14 @@ from stages.common.tables import (
 from stages.data.hashing import splitmix64
 from stages.data.pairs import concat_ranges, pair_keys
 from stages.data.queries import rename_for_queries, rename_for_users
-from stages.data.snapshots import RANKER_SNAPSHOTS, SNAPSHOTS, TEST_SNAPSHOT, known_positives
+from stages.data.snapshots import (
+    RANKER_SNAPSHOTS,
+    SERVE_SNAPSHOT,
+    SNAPSHOTS,
+    TARGET_SNAPSHOTS,
+    TEST_SNAPSHOT,
+    known_positives,
+)
 from stages.parallel.executor import Tables, map_by_user
 
 
@@ -42,26 +49,28 @@ class Params(Section):
 def number_snapshots(train: pl.DataFrame, val: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
     """Return KNOWN_POSITIVES from TRAIN, and from the SPLIT rows of `val` and `later`."""
     columns = ["user_id", "movie_id", "timestamp", "position", "snapshot"]
-    test = SNAPSHOTS.index(TEST_SNAPSHOT)
+    test, serve = SNAPSHOTS.index(TEST_SNAPSHOT), SNAPSHOTS.index(SERVE_SNAPSHOT)
     parts = [
         train.with_columns(snapshot=pl.col("inner_val").cast(pl.UInt8)),
         val.with_columns(snapshot=pl.lit(test, dtype=pl.UInt8)),
-        later.with_columns(snapshot=pl.lit(test + 1, dtype=pl.UInt8)),
+        later.with_columns(snapshot=pl.lit(serve, dtype=pl.UInt8)),
     ]
     table = pl.concat([part.select(columns) for part in parts])
     keys = pair_keys(table["user_id"].to_numpy(), table["position"].to_numpy())
     return table[np.argsort(keys, kind="stable")].drop("position")
 
 
-def all_queries(test_queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
-    """Return the QUERIES of the test targets, and one for each user without a target.
-
-    That one comes after all positives of the user. So everybody can be served.
-    """
+def last_queries(positives: pl.DataFrame) -> pl.DataFrame:
+    """Return QUERIES with one of each user, after all of the user's positives."""
     counts = positives.group_by("user_id", maintain_order=True).len("history_length")
-    others = counts.join(test_queries, left_on="user_id", right_on="source_user_id", how="anti")
-    others = others.with_columns(source_user_id="user_id").select(QUERIES.names())
-    return pl.concat([test_queries, others.cast(dict(QUERIES))])
+    queries = counts.with_columns(source_user_id="user_id").select(QUERIES.names())
+    return queries.cast(dict(QUERIES))
+
+
+def with_users_without_targets(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
+    """Append to QUERIES one of each other user, so that every system lists movies for all users."""
+    others = last_queries(positives).join(queries, on="source_user_id", how="anti")
+    return pl.concat([queries, others])
 
 
 def build_histories(
@@ -118,16 +127,17 @@ def main(train: Path, val: Path, later: Path, queries: Path, targets: Path, hist
         train: pl.DataFrame, val: pl.DataFrame, later: pl.DataFrame, *queries: pl.DataFrame
     ) -> Tables:
         positives = number_snapshots(train, val, later)
-        by_snapshot = dict(zip(SNAPSHOTS, map(rename_for_queries, queries)))
-        by_snapshot[TEST_SNAPSHOT] = all_queries(
+        by_snapshot = dict(zip(TARGET_SNAPSHOTS, map(rename_for_queries, queries)))
+        by_snapshot[TEST_SNAPSHOT] = with_users_without_targets(
             by_snapshot[TEST_SNAPSHOT], known_positives(positives, TEST_SNAPSHOT)
         )
+        by_snapshot[SERVE_SNAPSHOT] = last_queries(positives)
         tables = [
             build_histories(by_snapshot[name], positives, params.max_length) for name in SNAPSHOTS
         ]
         return positives, *tables
 
-    query_tables = [rename_for_users(queries_by_snapshot[name]) for name in SNAPSHOTS]
+    query_tables = [rename_for_users(queries_by_snapshot[name]) for name in TARGET_SNAPSHOTS]
     positives, *tables = map_by_user("histories", build, *parts, *query_tables)
     write_table(positives, histories / "positives.parquet", KNOWN_POSITIVES)
     for snapshot, table in zip(SNAPSHOTS, tables):

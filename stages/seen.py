@@ -10,7 +10,12 @@ from stages.common.stage import run_stage
 from stages.common.tables import LOW_RATINGS, RATINGS, SEEN, read_table, write_table
 from stages.data.pairs import concat_ranges, deduplicate, pair_keys
 from stages.data.queries import ratings_by_query, rename_for_queries, rename_for_users
-from stages.data.snapshots import SNAPSHOTS, read_histories, read_positives
+from stages.data.snapshots import (
+    SNAPSHOTS,
+    TARGET_SNAPSHOTS,
+    read_histories,
+    read_positives,
+)
 from stages.models.top_k import Exclude
 from stages.parallel.executor import Tables, map_by_user
 
@@ -33,7 +38,10 @@ def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataF
 
 
 def seen_movies(
-    queries: pl.DataFrame, positives: pl.DataFrame, ratings: pl.DataFrame
+    queries: pl.DataFrame,
+    positives: pl.DataFrame,
+    ratings: pl.DataFrame,
+    also_unknown: bool = False,
 ) -> pl.DataFrame:
     """Return SEEN.
 
@@ -41,9 +49,11 @@ def seen_movies(
         queries: HISTORIES.
         positives: KNOWN_POSITIVES.
         ratings: RATINGS of the movies that are seen, besides the positives.
+        also_unknown: Whether those that are not known before the query are seen, too.
     """
     before = positives_before(queries, positives)
-    rated = ratings_by_query(ratings, queries).filter("known").drop("known")
+    rated = ratings_by_query(ratings, queries)
+    rated = rated.filter(pl.col("known") | also_unknown).drop("known")
     parts = before.with_columns(positive=pl.lit(True)), rated.with_columns(positive=pl.lit(False))
     table = pl.concat(parts).with_row_index("row")
     table = deduplicate(table, lambda rows: rows.unique(["user_id", "movie_id"], keep="first"))
@@ -52,7 +62,9 @@ def seen_movies(
 
 
 def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
-    """Return LOW_RATINGS: a snapshot knows what is older than the user's newest positive in it.
+    """Return LOW_RATINGS.
+
+    A snapshot with targets knows what is older than the user's newest positive in it, `serve` all.
 
     Args:
         ratings: RATINGS.
@@ -61,11 +73,11 @@ def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
     pair = ["user_id", "movie_id"]
     newest = {
         name: pl.col("timestamp").filter(pl.col("snapshot") <= number).max()
-        for number, name in enumerate(SNAPSHOTS)
+        for number, name in enumerate(TARGET_SNAPSHOTS)
     }
     rows = ratings.join(positives.group_by("user_id").agg(**newest), on="user_id")
     is_unknown = [
-        (pl.col("timestamp") < pl.col(name)).fill_null(False).not_() for name in SNAPSHOTS
+        (pl.col("timestamp") < pl.col(name)).fill_null(False).not_() for name in TARGET_SNAPSHOTS
     ]
     rows = rows.select(*pair, snapshot=pl.sum_horizontal(is_unknown).cast(pl.UInt8))
     rows = rows.group_by(pair).agg(pl.col("snapshot").min())
@@ -82,12 +94,13 @@ def main(ratings: Path, histories: Path, seen: Path) -> str:
     queries = [rename_for_users(read_histories(histories, snapshot)) for snapshot in SNAPSHOTS]
 
     def build(ratings: pl.DataFrame, positives: pl.DataFrame, *queries: pl.DataFrame) -> Tables:
+        *queries, serve_queries = map(rename_for_queries, queries)
+        # Whatever the rule of the evaluation, nobody is served a movie that they have rated.
+        serve = seen_movies(serve_queries, positives, ratings, also_unknown=True)
         if exclude == "positives":
             ratings = ratings.clear()
-        seen_tables = (
-            seen_movies(rename_for_queries(table), positives, ratings) for table in queries
-        )
-        return low_ratings(ratings, positives), *seen_tables
+        seen_tables = (seen_movies(table, positives, ratings) for table in queries)
+        return low_ratings(ratings, positives), *seen_tables, serve
 
     low, *seen_tables = map_by_user("seen", build, *tables, *queries)
     write_table(low, seen / "low_ratings.parquet", LOW_RATINGS)

@@ -81,7 +81,7 @@ class Split(NamedTuple):
 
     train: pl.DataFrame  # TRAIN: before the val targets
     val: pl.DataFrame  # SPLIT: what the test snapshot knows beside it
-    later: pl.DataFrame  # SPLIT: what only the histories of later queries hold
+    later: pl.DataFrame  # SPLIT: all others, the test targets too; no evaluated model knows them
     # SPLIT, and `history_length` (the user's positives before the query), `gap` (seconds since the
     # positive before), `tied` (the gap is 0) and `new_user` (no model knows a positive of theirs).
     inner_val_targets: pl.DataFrame
@@ -95,7 +95,7 @@ def leave_one_out(ordered: pl.DataFrame, min_positives: int, inner_val_targets: 
     For example, a user with the movies 1 to 6 and two `inner_val_targets`:
 
         movie    1      2      3          4          5    6
-        table    train  train  train      train      val  -
+        table    train  train  train      train      val  later
         targets                inner_val  inner_val  val  test
 
     The inner_val targets of a user share one query, whose history is the movies 1 and 2.
@@ -113,7 +113,7 @@ def leave_one_out(ordered: pl.DataFrame, min_positives: int, inner_val_targets: 
     return Split(
         train=train.select(TRAIN.names()),
         val=val.select(SPLIT.names()),
-        later=test.select(SPLIT.names()).clear(),
+        later=test.select(SPLIT.names()),
         inner_val_targets=train.filter("inner_val").with_columns(history_length=first),
         val_targets=val.with_columns(history_length="position"),
         test_targets=test.with_columns(history_length="position"),
@@ -144,14 +144,10 @@ def global_split(ordered: pl.DataFrame, cuts: list[int], targets: str) -> Split:
         rows = rows.filter(is_selected)
         target_tables.append(rows.with_columns(new_user=pl.col("first_time") >= cut))
     inner_val_cut, val_cut, test_cut = cuts
-    last_target = target_tables[-1].group_by("user_id").agg(last=position.max())
-    later = ordered.filter(time >= test_cut).join(
-        last_target, on="user_id", how="inner", maintain_order="left"
-    )
     return Split(
         ordered.filter(time < val_cut).with_columns(inner_val=time >= inner_val_cut),
         ordered.filter(time >= val_cut, time < test_cut),
-        later.filter(position < pl.col("last")).select(SPLIT.names()),
+        ordered.filter(time >= test_cut),
         *target_tables,
     )
 

@@ -104,7 +104,9 @@ def write_towers(rng: np.random.Generator, retrievers: list[str]) -> None:
 
 
 def export_bundle(bundle: Path) -> None:
-    """Run the stage `export` in the current folder."""
+    """Run the stage `export` in the current folder; the second bundle has the suffix
+    `_as_evaluated`.
+    """
     sources = export.Sources(
         ids=DATA / "ids",
         movies=MOVIES,
@@ -113,7 +115,7 @@ def export_bundle(bundle: Path) -> None:
         models=MODELS,
         index=DATA / "index",
     )
-    export.main(sources, bundle)
+    export.main(sources, bundle, bundle.with_name(f"{bundle.name}_as_evaluated"))
 
 
 def run_split(ratings: Path) -> None:

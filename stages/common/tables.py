@@ -66,15 +66,13 @@ TEST = pl.Schema(
         "new_user": pl.Boolean,  # no model knows a positive of the user
     }
 )
-# All positives that are in a history of some query, sorted by user and time: all but the users'
-# last test targets. The history of a row is the user's rows before it.
+# All positives, sorted by user and time. The history of a row is the user's rows before it.
 KNOWN_POSITIVES = pl.Schema(
     {
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
         "timestamp": pl.Int64,
-        # Index in SNAPSHOTS (stages.data) of the first one whose models know the row; the number
-        # of snapshots if none does.
+        # Index in SNAPSHOTS (stages.data) of the first one whose models know the row.
         "snapshot": pl.UInt8,
     }
 )

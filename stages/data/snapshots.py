@@ -1,13 +1,14 @@
 """Snapshots: what is known before each set of targets.
 
-A snapshot is named after the targets that come right after it, and knows everything before them:
+A snapshot with targets is named after them, and knows everything before them:
 
     inner_val  its targets stop the training of the retrievers, and the rankers learn from them
     val        the rankers learn from its targets too; defaults are chosen on them
-    test       its targets are only measured; the bundle serves from this snapshot
+    test       its targets are only measured
+    serve      has no targets and knows all ratings; the bundle serves from this snapshot
 
-Every model is fitted once per snapshot, on the positives of that snapshot alone. With the global
-time split, a history also holds the user's positives between the fit and the query.
+Every model but the rankers is fitted once per snapshot, on the positives of that snapshot alone.
+With the global time split, a history also holds the user's positives between the fit and the query.
 """
 
 from pathlib import Path
@@ -16,9 +17,10 @@ import polars as pl
 
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, LOW_RATINGS, SEEN, read_table
 
-SNAPSHOTS = ("inner_val", "val", "test")
+SNAPSHOTS = ("inner_val", "val", "test", "serve")
+TARGET_SNAPSHOTS = SNAPSHOTS[:3]
 RANKER_SNAPSHOTS = SNAPSHOTS[:2]  # the rankers learn from the targets of these
-TEST_SNAPSHOT = SNAPSHOTS[-1]
+TEST_SNAPSHOT, SERVE_SNAPSHOT = SNAPSHOTS[2:]
 
 
 def read_positives(histories: Path, snapshot: str | None = None) -> pl.DataFrame:
@@ -41,7 +43,10 @@ def known_positives(positives: pl.DataFrame, snapshot: str) -> pl.DataFrame:
 
 
 def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:
-    """Read HISTORIES of the queries of `snapshot`; for test also of users without a target."""
+    """Read HISTORIES of the queries of `snapshot`.
+
+    Those of test and serve are of all users, also of those without a target.
+    """
     return read_table(histories / f"{snapshot}.parquet", HISTORIES)
 
 

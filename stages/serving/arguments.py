@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from stages.serving.output import MACHINE_FORMATS
 
-BUNDLE = Path("data/bundle")
+BUNDLE, BUNDLE_AS_EVALUATED = Path("data/bundle"), Path("data/bundle_as_evaluated")
 FEEDBACK = ("liked", "disliked", "seen")  # options that name one movie each
 
 
@@ -73,6 +73,11 @@ def parse_recommend() -> argparse.Namespace:
         "--ratings", type=utf8_path, help="your ratings: a csv, also of Letterboxd or IMDb"
     )
     parser.add_argument("--users", help="many users: a csv with user_id, a txt of ids, or `all`")
+    parser.add_argument(
+        "--as-evaluated",
+        action="store_true",
+        help=f"the lists that were measured: without the test targets ({BUNDLE_AS_EVALUATED})",
+    )
     parser.add_argument("--top", type=int, default=10, help="movies per user (10)")
     parser.add_argument("--explain", action="store_true", help="add reasons to the table")
     parser.add_argument("--format", choices=("table", *MACHINE_FORMATS), help="(table)")
@@ -80,6 +85,10 @@ def parse_recommend() -> argparse.Namespace:
     arguments = parser.parse_args()
     _check_people(parser, arguments)
     _check_format(parser, arguments)
+    if arguments.as_evaluated:
+        if arguments.bundle != BUNDLE:
+            parser.error("--as-evaluated: is another bundle; leave out --bundle")
+        arguments.bundle = BUNDLE_AS_EVALUATED
     if arguments.top < 1:
         parser.error("--top: give 1 or more")
     return arguments

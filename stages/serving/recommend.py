@@ -4,6 +4,7 @@
     python -m stages.serving recommend --liked "Toy Story" --disliked 260 --seen Fargo
     python -m stages.serving recommend --ratings letterboxd/ratings.csv
     python -m stages.serving recommend --users all --out recommendations.parquet
+    python -m stages.serving recommend --user 42 --as-evaluated  # without the user's test target
 
 It needs the bundle only; it is no stage of the pipeline.
 """

@@ -10,7 +10,9 @@ from stages.common.stage import StageError
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, LOW_RATINGS, SEEN, write_table
 from stages.data.snapshots import (
     RANKER_SNAPSHOTS,
+    SERVE_SNAPSHOT,
     SNAPSHOTS,
+    TARGET_SNAPSHOTS,
     TEST_SNAPSHOT,
     known_low_ratings,
     read_histories,
@@ -19,7 +21,6 @@ from stages.data.snapshots import (
     read_seen,
 )
 
-# The snapshot 3 is that of the positives that no model knows.
 POSITIVES = [(1, 5, 10, 0), (1, 6, 20, 3), (2, 5, 10, 2), (2, 7, 30, 1)]
 
 
@@ -28,12 +29,14 @@ def positives() -> pl.DataFrame:
     return pl.DataFrame(POSITIVES, schema=KNOWN_POSITIVES, orient="row")
 
 
-def test_the_rankers_learn_from_all_snapshots_but_the_last() -> None:
-    assert (*RANKER_SNAPSHOTS, TEST_SNAPSHOT) == SNAPSHOTS == ("inner_val", "val", "test")
+def test_the_rankers_learn_from_the_targets_before_those_of_the_test() -> None:
+    assert (*RANKER_SNAPSHOTS, TEST_SNAPSHOT) == TARGET_SNAPSHOTS == ("inner_val", "val", "test")
+    assert (*TARGET_SNAPSHOTS, SERVE_SNAPSHOT) == SNAPSHOTS
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "rows"), [("inner_val", [0]), ("val", [0, 3]), ("test", [0, 2, 3])]
+    ("snapshot", "rows"),
+    [("inner_val", [0]), ("val", [0, 3]), ("test", [0, 2, 3]), ("serve", [0, 1, 2, 3])],
 )
 def test_a_snapshot_knows_its_positives_and_those_of_earlier_ones(
     snapshot: str, rows: list[int], positives: pl.DataFrame, tmp_path: Path

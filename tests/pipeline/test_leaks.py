@@ -155,6 +155,18 @@ MUTATIONS = {
         'pl.col("timestamp") <= pl.col("until")',
         "stages/test_seen.py::test_a_rating_of_the_second_of_the_newest_positive_may_be_later",
     ),
+    "the evaluated bundle is of the test snapshot": Mutation(
+        "stages/export.py",
+        "bundle_as_evaluated: TEST_SNAPSHOT",
+        "bundle_as_evaluated: SERVE_SNAPSHOT",
+        "serving/test_recommender.py::test_every_user_of_the_data_gets_the_pipelines_list[basic]",
+    ),
+    "nobody is served a movie that they have rated": Mutation(
+        "stages/seen.py",
+        "positives, ratings, also_unknown=True)",
+        "positives, ratings)",
+        "stages/test_export.py::test_the_bundle_knows_all_positives_and_ratings",
+    ),
     "a list with a seen movie is not measured": Mutation(
         "stages/evaluate.py",
         "        refuse_seen(lists, seen_keys, path)\n",
@@ -169,15 +181,9 @@ MUTATIONS = {
         "stages/test_histories.py"
         "::test_a_history_ends_before_its_query_and_keeps_the_newest_oldest_first",
     ),
-    "the last target of a user is in no history": Mutation(
-        "stages/time_split.py",
-        'later.filter(position < pl.col("last"))',
-        'later.filter(position <= pl.col("last"))',
-        "stages/test_time_split.py::test_a_global_split_cuts_all_users_at_one_time",
-    ),
-    "models know no positive after the cut": Mutation(
+    "evaluated models know no test target": Mutation(
         "stages/histories.py",
-        "later.with_columns(snapshot=pl.lit(test + 1, dtype=pl.UInt8))",
+        "later.with_columns(snapshot=pl.lit(serve, dtype=pl.UInt8))",
         "later.with_columns(snapshot=pl.lit(test, dtype=pl.UInt8))",
         "stages/test_histories.py::test_snapshots_know_each_users_positives_in_order",
     ),

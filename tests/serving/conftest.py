@@ -17,6 +17,11 @@ def recommender(tiny_run: Path) -> Recommender:
     return Recommender(tiny_run / "data" / "bundle")
 
 
+@pytest.fixture(scope="module")
+def recommender_as_evaluated(tiny_run: Path) -> Recommender:
+    return Recommender(tiny_run / "data" / "bundle_as_evaluated")
+
+
 @pytest.fixture
 def bundle(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of the bundle, elsewhere."""

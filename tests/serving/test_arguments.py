@@ -23,6 +23,7 @@ def parse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict:
         ("--users a --users b", "--users: is given twice; give it once"),
         ("--ratings a --ratings b", "--ratings: is given twice; give it once"),
         ("--user 1 --bundle a --bundle b", "--bundle: is given twice; give it once"),
+        ("--user 1 --as-evaluated --bundle a", "--as-evaluated: is another bundle; leave out --b"),
         ("--user 1 --out a.csv --out b.csv", "--out: is given twice; give it once"),
         ("--user 1 --format xml", "--format: invalid choice: 'xml' (choose from"),
         ("--user 1 --format parquet", "--format parquet: give the file with --out"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ def own_bundle(bundle: Path) -> Path:
     return bundle
 
 
-def test_the_command_needs_the_bundle_alone(bundle: Path, tmp_path: Path, tiny_run: Path) -> None:
-    option = ("--bundle", str(bundle))
+def test_the_command_needs_the_bundle_alone(tmp_path: Path, tiny_run: Path) -> None:
+    name = "data/bundle_as_evaluated"
+    bundle, option = Path(shutil.copytree(tiny_run / name, tmp_path / name)), ("--as-evaluated",)
     result = run_command(tmp_path, "recommend", "--user", "42", "--top", "3", *option)
     assert result.returncode == 0, result.stderr
     lists = pl.read_parquet(tiny_run / "data/recommendations/ranker_history/test.parquet")

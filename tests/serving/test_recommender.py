@@ -21,7 +21,8 @@ ALL = 10_000
 def test_every_user_of_the_data_gets_the_pipelines_list(
     tiny_run: Path, tmp_path: Path, ranker: str
 ) -> None:
-    recommender = Recommender(export_ranker(tiny_run, ranker, tmp_path))
+    bundle = export_ranker(tiny_run, ranker, tmp_path).with_name("bundle_as_evaluated")
+    recommender = Recommender(bundle)
     expected = pl.read_parquet(
         tiny_run / "data" / "recommendations" / f"ranker_{ranker}" / "test.parquet"
     )
@@ -51,8 +52,9 @@ def test_batches_and_the_order_of_the_users_change_nothing(
 
 
 def test_served_generators_are_those_with_the_movie_and_its_rank_there(
-    tiny_run: Path, recommender: Recommender
+    tiny_run: Path, recommender_as_evaluated: Recommender
 ) -> None:
+    recommender = recommender_as_evaluated
     user = int(recommender.users[4])
     served = recommender.for_person(user, [], 3)
     for movie, generators in served.select("movie_id", "generators").iter_rows():
@@ -65,10 +67,14 @@ def test_served_generators_are_those_with_the_movie_and_its_rank_there(
 
 
 def test_nobody_is_recommended_a_movie_that_they_have_rated(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole lists
     seen = recommender.seen
+    ratings = pl.read_parquet(tiny_run / "data" / "ratings.parquet")
+    assert set(seen.select("user_id", "movie_id").rows()) == set(
+        ratings.select("user_id", "movie_id").rows()
+    )
     assert set(seen["user_id"]) == set(recommender.users)
     assert 0 < seen["positive"].sum() < seen.height
     pair = ["user_id", "movie_id"]
@@ -102,7 +108,7 @@ def test_a_two_tower_retriever_scores_a_new_users_movies_by_the_vectors_of_the_l
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole list
     count = recommender.settings.candidates
-    model = read_arrays(tiny_run / "data" / "models" / "retrievers" / name / "test.npz")
+    model = read_arrays(tiny_run / "data" / "models" / "retrievers" / name / "serve.npz")
     ids, vectors = movie_embeddings(model)
     lists = []
     for liked in ([3, 7], [8, 12, 20]):

@@ -40,8 +40,22 @@ def test_a_ranker_of_one_generator_needs_the_index_of_its_retriever_only(
     assert list(bundle.indexes) == ["history"]
 
 
-def test_the_bundle_knows_the_positives_of_the_test_snapshot(tiny_run: Path) -> None:
-    tables = read_bundle(tiny_run / "data" / "bundle").tables
+def test_the_bundle_knows_all_positives_and_ratings(tiny_run: Path) -> None:
+    data = tiny_run / "data"
+    tables = read_bundle(data / "bundle").tables
+    keys = ["user_id", "movie_id"]
+    positives = pl.read_parquet(data / "positives.parquet")
+    assert set(tables["positives"].select(keys).rows()) == set(positives.select(keys).rows())
+    ratings = pl.read_parquet(data / "ratings.parquet")
+    rated = ratings.join(positives, on="user_id", how="semi").select(keys)
+    assert set(tables["seen"].select(keys).rows()) == set(rated.rows())
+    sizes = positives.group_by("user_id").len("history_length").sort("user_id")
+    histories = tables["histories"]
+    assert histories.select(sizes.columns).cast(pl.Int64).equals(sizes.cast(pl.Int64))
+
+
+def test_the_bundle_as_evaluated_knows_the_positives_of_the_test_snapshot(tiny_run: Path) -> None:
+    tables = read_bundle(tiny_run / "data" / "bundle_as_evaluated").tables
     assert tables["positives"].equals(
         read_positives(tiny_run / "data" / "histories", TEST_SNAPSHOT)
     )
@@ -52,7 +66,7 @@ def test_the_bundle_knows_the_positives_of_the_test_snapshot(tiny_run: Path) -> 
 
 
 def test_the_bundle_knows_the_seen_movies_of_its_users(tiny_run: Path) -> None:
-    tables = read_bundle(tiny_run / "data" / "bundle").tables
+    tables = read_bundle(tiny_run / "data" / "bundle_as_evaluated").tables
     assert tables["seen"].equals(read_seen(tiny_run / "data" / "seen", TEST_SNAPSHOT))
     assert set(tables["seen"]["user_id"]) == set(tables["histories"]["user_id"])
     assert 0 < tables["seen"]["positive"].sum() < tables["seen"].height
@@ -71,7 +85,8 @@ def test_a_user_is_served_as_of_the_first_query(tiny_run: Path, tmp_path: Path) 
     pl.concat([seen, later_seen]).write_parquet(paths[1])
     with contextlib.chdir(run):
         export_bundle(Path("data/again"))
-    assert file_contents(run / "data/again") == file_contents(tiny_run / "data" / "bundle")
+    bundle = tiny_run / "data" / "bundle_as_evaluated"
+    assert file_contents(run / "data/again_as_evaluated") == file_contents(bundle)
 
 
 def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
@@ -83,7 +98,9 @@ def test_the_movie_vectors_are_those_of_the_index(tiny_run: Path) -> None:
                 assert np.array_equal(index.reconstruct(int(movie)), vector)
 
 
-@pytest.mark.parametrize("name", ["index/id/test.faiss", "models/rankers/history/1.txt"])
+@pytest.mark.parametrize(
+    "name", ["index/id/test.faiss", "index/id/serve.faiss", "models/rankers/history/1.txt"]
+)
 def test_a_damaged_model_is_not_exported(tiny_run: Path, tmp_path: Path, name: str) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     path = run / "data" / name

@@ -31,7 +31,7 @@ def test_it_gives_the_vectors_that_are_served_and_repeats_itself(
 ) -> None:
     from stages.retrieval.ops import tf
 
-    model = tiny_run / "data" / "models" / "retrievers" / "history" / "test.npz"
+    model = tiny_run / "data" / "models" / "retrievers" / "history" / "serve.npz"
     files = export(model, tmp_path / "first")
     assert sorted(files) == [
         "saved_model.pb",
@@ -41,7 +41,7 @@ def test_it_gives_the_vectors_that_are_served_and_repeats_itself(
     assert export(model, tmp_path / "second") == files
 
     arrays = read_arrays(model)
-    histories = read_table(tiny_run / "data" / "histories" / "test.parquet", HISTORIES)
+    histories = read_table(tiny_run / "data" / "histories" / "serve.parquet", HISTORIES)
     _, expected = user_embeddings(arrays, histories)
     tower = tf.saved_model.load(str(tmp_path / "first"))
     assert np.array_equal(tower.movie_ids.numpy(), arrays["movie_ids"])
@@ -49,7 +49,7 @@ def test_it_gives_the_vectors_that_are_served_and_repeats_itself(
     vectors = tower.users(tf.constant(movies), tf.constant(gaps)).numpy()
     assert vectors.shape == (histories.height, arrays["movie"].shape[1] + 1)
     assert np.allclose(vectors, expected, atol=1e-5)
-    assert np.ptp(expected[:, :-1], axis=0).min() > 0.1  # users differ
+    assert np.ptp(expected[:, :-1], axis=0).min() > 0.05  # users differ
     outputs = tower.signatures["serving_default"](movies=movies[:2], gaps=gaps[:2])
     (signature_vectors,) = outputs.values()
     assert np.allclose(signature_vectors, expected[:2], atol=1e-5)

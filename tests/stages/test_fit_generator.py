@@ -11,6 +11,7 @@ from stages.common.params import YAML, load_params
 from stages.common.tables import RECOMMENDATIONS, read_table
 from stages.data.snapshots import (
     SNAPSHOTS,
+    TARGET_SNAPSHOTS,
     known_low_ratings,
     read_histories,
     read_low_ratings,
@@ -33,7 +34,7 @@ def test_every_snapshot_has_a_model_and_lists_of_unseen_movies(
         count = YAML(typ="safe", pure=True).load(Path("params.yaml"))["candidates"]["count"]
         folders = DATA / "histories", DATA / "seen", tmp_path / "models", tmp_path / "lists"
         fit_generator.main(name, *folders)
-        for snapshot in SNAPSHOTS:
+        for snapshot in TARGET_SNAPSHOTS:
             positives = read_positives(DATA / "histories", snapshot)
             users = read_histories(DATA / "histories", snapshot)["user_id"]
             lists = read_table(tmp_path / "lists" / name / f"{snapshot}.parquet", RECOMMENDATIONS)
@@ -67,4 +68,4 @@ def test_a_snapshot_learns_from_the_low_ratings_that_it_knows(
             arrays = read_arrays(tmp_path / "model" / "ease" / f"{snapshot}.npz")
             assert np.array_equal(arrays["weights"], weights)
             heights.append(known.height)
-    assert 0 < heights[0] < heights[2] <= low_ratings.height
+    assert 0 < heights[0] < heights[2] <= heights[3] <= low_ratings.height

@@ -8,7 +8,12 @@ from stages import histories
 from stages.common.tables import QUERIES, SPLIT, TARGETS, TRAIN, write_table
 from stages.data.queries import number_queries
 from stages.data.snapshots import SNAPSHOTS, read_positives
-from stages.histories import all_queries, build_histories, draw_queries, number_snapshots
+from stages.histories import (
+    build_histories,
+    draw_queries,
+    number_snapshots,
+    with_users_without_targets,
+)
 from stages.time_split import Split, leave_one_out, order
 from tests.conftest import ROOT
 from tests.small_tables import timed_positives
@@ -36,7 +41,7 @@ def test_a_history_ends_before_its_query_and_keeps_the_newest_oldest_first() -> 
 
 def test_users_without_a_target_are_asked_for_after_all_their_positives() -> None:
     positives = order(timed_positives([(1, 5, 1), (2, 5, 1), (2, 6, 2)]), "file", 0)
-    table = all_queries(queries([(1, 1, 1), (8, 1, 2)]), positives)
+    table = with_users_without_targets(queries([(1, 1, 1), (8, 1, 2)]), positives)
     assert table.rows() == [(1, 1, 1), (8, 1, 2), (2, 2, 2)]
 
 
@@ -45,7 +50,7 @@ def test_snapshots_know_each_users_positives_in_order() -> None:
     later = order(timed_positives([(1, m, m) for m in range(9)]), "file", 0)[4:5]
     table = number_snapshots(split.train, split.val, later)
     assert table["movie_id"].to_list() == [0, 1, 2, 3, 4, 0, 1]
-    # Row 4 of user 1 is known to no snapshot's models, only to histories.
+    # Row 4 of user 1 is known to the snapshot `serve` alone.
     assert table["snapshot"].to_list() == [0, 1, 1, 2, 3, 0, 2]
 
 
@@ -79,8 +84,8 @@ def test_the_histories_of_every_snapshot_end_before_its_targets(
     paths = {name: Path(f"{name}.parquet") for name in ("train", "val", "later", "queries")}
     histories.main(**paths, targets=targets, histories=folder)
     # Of nine positives, the last is the test target, the one before it is the val target, and the
-    # three before that are inner_val targets.
-    for snapshot, length in {"inner_val": 4, "val": 7, "test": 8}.items():
+    # three before that are inner_val targets. `serve` knows all.
+    for snapshot, length in {"inner_val": 4, "val": 7, "test": 8, "serve": 9}.items():
         table = pl.read_parquet(folder / f"{snapshot}.parquet")
         assert table["history"].to_list() == [list(range(length))] * 2
         positives = read_positives(folder, snapshot)

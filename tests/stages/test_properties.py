@@ -24,4 +24,4 @@ def test_a_split_keeps_every_positive_once_and_in_order(pairs: list[tuple[int, i
         assert len(val.get(user, [])) == len(test.get(user, []))
         if user in test:
             assert max(positions) + 1 == val[user][0] == test[user][0] - 1
-    assert split.later.is_empty()
+    assert split.later.equals(split.test_targets.select(split.later.columns))

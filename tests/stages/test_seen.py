@@ -4,7 +4,13 @@ import polars as pl
 import pytest
 
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, RATINGS
-from stages.data.snapshots import SNAPSHOTS, known_low_ratings, read_low_ratings, read_seen
+from stages.data.snapshots import (
+    SERVE_SNAPSHOT,
+    SNAPSHOTS,
+    known_low_ratings,
+    read_low_ratings,
+    read_seen,
+)
 from stages.seen import low_ratings, seen_movies
 from tests.conftest import tiny_tables
 from tests.tiny_chain import SEEN, run_chain
@@ -66,9 +72,19 @@ def test_the_param_decides_what_is_seen(
     for snapshot in SNAPSHOTS:
         table = read_seen(SEEN, snapshot)
         assert table["positive"].any()
-        assert table["positive"].all() == (exclude == "positives")
+        assert table["positive"].all() == (exclude == "positives" and snapshot != SERVE_SNAPSHOT)
     low = read_low_ratings(SEEN)
     assert (low.height == 0) == (exclude == "positives")
+
+
+def test_before_serving_all_that_a_user_has_rated_is_seen(
+    ratings: pl.DataFrame, positives: pl.DataFrame
+) -> None:
+    table = seen_movies(query(2, 2, [1], [6]), positives, ratings, also_unknown=True)
+    late = pl.DataFrame([(2, 4, 1.0, 90, 9)], schema=RATINGS, orient="row")
+    later = seen_movies(query(2, 2, [1], [6]), positives, pl.concat([ratings, late]), True)
+    assert table.rows() == [(2, 1, True), (2, 8, False)]
+    assert later.rows() == [(2, 1, True), (2, 4, False), (2, 8, False)]
 
 
 def test_queries_of_one_user_have_seen_what_is_before_each(
@@ -103,18 +119,27 @@ def low_rating_table(rated: dict[int, list[tuple[int, int]]]) -> pl.DataFrame:
 
 def test_a_snapshot_knows_the_low_ratings_before_its_newest_positive() -> None:
     rated = {1: [(5, 9), (6, 10), (7, 20), (8, 30), (4, 31)], 2: [(9, 14), (5, 15)], 3: [(9, 1)]}
-    # A rating of the second of the newest positive may be later. User 3 has no positive.
-    assert low_rating_table(rated).rows() == [(1, 5, 0), (1, 6, 1), (1, 7, 2), (2, 9, 1)]
+    # A rating of the second of the newest positive may be later. User 3 has no positive. Only
+    # `serve` knows what is rated after the newest positive.
+    assert low_rating_table(rated).rows() == [
+        (1, 4, 3),
+        (1, 5, 0),
+        (1, 6, 1),
+        (1, 7, 2),
+        (1, 8, 3),
+        (2, 5, 3),
+        (2, 9, 1),
+    ]
 
 
 def test_a_positive_is_no_low_rating() -> None:
     rated = {1: [(1, 10), (2, 20), (3, 30), (9, 40)], 2: [(1, 15)]}
-    assert low_rating_table(rated).rows() == []
+    assert low_rating_table(rated).rows() == [(1, 9, 3)]
 
 
 def test_a_movie_is_low_until_it_is_a_positive() -> None:
     low = low_rating_table({1: [(3, 5), (5, 6), (5, 25)]})
     assert low.rows() == [(1, 3, 0), (1, 5, 0)]
     positives = pl.DataFrame(TIMES, schema=KNOWN_POSITIVES, orient="row")
-    known = {s: known_low_ratings(low, positives[:n], s) for s, n in zip(SNAPSHOTS, (1, 2, 3))}
-    assert [table["movie_id"].to_list() for table in known.values()] == [[3, 5], [3, 5], [5]]
+    known = {s: known_low_ratings(low, positives[:n], s) for s, n in zip(SNAPSHOTS, (1, 2, 3, 4))}
+    assert [table["movie_id"].to_list() for table in known.values()] == [[3, 5], [3, 5], [5], [5]]

@@ -80,7 +80,7 @@ def test_later_snapshots_know_more_and_start_from_the_weights_of_the_previous_on
         movie_ids = positives["movie_id"].unique().sort()
         assert models[snapshot]["movie_ids"].tolist() == movie_ids.to_list()
     later_epochs = math.ceil(ratio * first_fit.epoch) if ratio else first_fit.epoch
-    assert epochs == [SMALL["epochs"], later_epochs, later_epochs]
+    assert epochs == [SMALL["epochs"], *[later_epochs] * 3]
     for previous, start in zip(SNAPSHOTS, starts[1:]):
         rows = np.searchsorted(movie_ids, models[previous]["movie_ids"])
         learned = models[previous]["movie"]
@@ -105,7 +105,7 @@ def test_every_snapshot_learns_from_the_low_ratings_that_it_knows(
         known = known_low_ratings(tables["low_ratings"], positives, snapshot)
         assert low_ratings.equals(known)
     heights = [table.height for table in inputs]
-    assert 0 < heights[0] < heights[1] < heights[2]
+    assert 0 < heights[0] < heights[1] < heights[2] < heights[3]
 
 
 @pytest.fixture
