@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: repro plots test test-ci test-all lint peers mutants requirements audit
+.PHONY: repro plots compare test test-ci test-all lint peers mutants requirements audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -19,6 +19,10 @@ repro: $(VENV)/installed
 plots: $(VENV)/installed
 	dvc repro plots_template
 	dvc plots show
+
+# The workspace against a branch, commit or experiment, by the validation targets: make compare REV=main
+compare: $(VENV)/installed
+	@python -m stages.reporting.compare $(REV)
 
 test: $(VENV)/installed
 	python -m pytest -m "not long" -rs $(SHARED_OUT)

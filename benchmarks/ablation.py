@@ -35,8 +35,9 @@ from stages.evaluation.bootstrap import paired_intervals
 from stages.evaluation.metrics import target_ranks, user_metrics
 from stages.ranker_data import add_labels, sample_negatives
 from stages.ranking.features import GENERATOR_GROUPS, build_features, generator_features
+from stages.ranking.folds import assign_folds, fold_rows
 from stages.ranking.inputs import FeatureSources, RankerParams, read_context
-from stages.train_ranker import KEYS, Params, lightgbm_params, user_folds
+from stages.train_ranker import KEYS, Params, lightgbm_params
 
 TREES, RESAMPLES = 150, 2000
 RANKER = "history"
@@ -117,9 +118,9 @@ def cross_validate(
     params = load_params(Params, "lightgbm")
     options = lightgbm_params(params, ranker.model_copy(update={"metric": "ndcg"}), seed)
     users = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
-    folds = user_folds(users, np.ones(len(users), dtype=int), params.nfold, seed)
+    folds = assign_folds(users, params.nfold, seed)
     lists = []
-    for _, validation_index in folds:
+    for _, validation_index in fold_rows(folds, users, np.ones(len(users), dtype=int)):
         is_validation = pl.col("user_id").is_in(users[validation_index])
         examples = [
             sample_negatives(t.filter(~is_validation), ranker.negatives_per_user, seed)

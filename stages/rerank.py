@@ -1,5 +1,6 @@
-"""Stage: order the test snapshot's candidates by a ranker's score."""
+"""Stage: order candidates by a ranker's score; those of the validation are scored out of fold."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import lightgbm as lgb
@@ -17,11 +18,12 @@ from stages.common.tables import (
     user_ranges,
     user_rows,
 )
-from stages.data.snapshots import TEST_SNAPSHOT
+from stages.data.snapshots import TEST_SNAPSHOT, VAL_SNAPSHOT
 from stages.models.boosters import mean_scores, parse_boosters, read_booster_texts
 from stages.parallel.executor import parallel_map
 from stages.parallel.process import thread_limit
 from stages.ranking.features import build_features, generator_features
+from stages.ranking.folds import Folds, fold_of_users, read_folds
 from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
 
 
@@ -42,35 +44,85 @@ def rerank(boosters: list[lgb.Booster], features: pl.DataFrame, threads: int) ->
     return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
 
 
-def main(name: str, models: Path, sources: FeatureSources, recommendations: Path) -> str:
-    """Write RECOMMENDATIONS of the ranker `name`, computed in batches of users."""
-    threads = read_value("lightgbm.num_threads", int)
-    params = load_params(RankerParams, f"rankers.{name}")
-    groups = params.feature_groups
-    check_files(models / name)  # LightGBM ends the process at some damaged models
-    boosters = parse_boosters(read_booster_texts(models / name))
-    folder = sources.lists / params.candidates
-    candidates = folder / f"{TEST_SNAPSHOT}.parquet"
-    histories, context = read_context(sources, params.retriever, TEST_SNAPSHOT)
-    path = recommendations / ranker_system(name) / f"{TEST_SNAPSHOT}.parquet"
+def rerank_out_of_fold(
+    folds: Folds, features: pl.DataFrame, histories: pl.DataFrame, threads: int
+) -> pl.DataFrame:
+    """Return RECOMMENDATIONS by the booster of each user's fold, which has not seen the user.
+
+    Users of folds without a booster are left out.
+
+    Args:
+        folds: Of the cross-validation of one ranker.
+        features: user_id, movie_id and the features of the models.
+        histories: HISTORIES of these users.
+        threads: Threads of the prediction.
+    """
+    fold = fold_of_users(folds.users, histories["source_user_id"])
+    users = histories.select("user_id", fold=fold)
+    parts = [
+        rerank([booster], features.join(users.filter(fold=fold), on="user_id", how="semi"), threads)
+        for fold, booster in enumerate(parse_boosters(folds.boosters))
+    ]
+    return pl.concat(parts).sort("user_id", "rank")
+
+
+def write_lists(
+    order: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame],
+    snapshot: str,
+    params: RankerParams,
+    sources: FeatureSources,
+    path: Path,
+) -> int:
+    """Write RECOMMENDATIONS of the candidates of a snapshot, in batches of users.
+
+    Args:
+        order: Returns RECOMMENDATIONS from the features and the HISTORIES of a batch.
+        snapshot: Name of the snapshot.
+        params: Of the ranker.
+        sources: What its features come from.
+        path: The file.
+
+    Returns:
+        The number of rows.
+    """
+    folder, groups = sources.lists / params.candidates, params.feature_groups
+    candidates = folder / f"{snapshot}.parquet"
+    histories, context = read_context(sources, params.retriever, snapshot)
 
     def read(users: tuple[int, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
         return read_user_rows(candidates, users), user_rows(histories, users)
 
     def score(tables: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
-        rows, user_histories = tables
-        features = generator_features(as_merged(rows, folder.name), groups)
-        features = build_features(features, user_histories, context, groups)
-        return rerank(boosters, features, thread_limit(threads))
+        merged, user_histories = tables
+        features = generator_features(as_merged(merged, folder.name), groups)
+        return order(build_features(features, user_histories, context, groups), user_histories)
 
-    rows = 0
+    rows, ranges = 0, user_ranges(read_user_ids(candidates))
     with parquet_appender(path, RECOMMENDATIONS) as append:
-        ranges = user_ranges(read_user_ids(candidates))
         batches = parallel_map(score, ranges, "batches of users", uses_all_cores=True, read=read)
         for lists in batches:
             append(lists)
             rows += lists.height
-    return f"{rows:,} candidates of {histories.height:,} users"
+    return rows
+
+
+def main(name: str, models: Path, sources: FeatureSources, recommendations: Path) -> str:
+    """Write RECOMMENDATIONS of the ranker `name` for the snapshots val and test."""
+    threads = read_value("lightgbm.num_threads", int)
+    params = load_params(RankerParams, f"rankers.{name}")
+    check_files(models / name)  # LightGBM ends the process at some damaged models
+    boosters = parse_boosters(read_booster_texts(models / name))
+    folds = read_folds(models / name)
+    rows = {}
+    for snapshot, order in {
+        VAL_SNAPSHOT: lambda features, histories: rerank_out_of_fold(
+            folds, features, histories, thread_limit(threads)
+        ),
+        TEST_SNAPSHOT: lambda features, _: rerank(boosters, features, thread_limit(threads)),
+    }.items():
+        path = recommendations / ranker_system(name) / f"{snapshot}.parquet"
+        rows[snapshot] = write_lists(order, snapshot, params, sources, path)
+    return f"{rows[TEST_SNAPSHOT]:,} test candidates, {rows[VAL_SNAPSHOT]:,} of the validation"
 
 
 if __name__ == "__main__":

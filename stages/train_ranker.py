@@ -17,6 +17,7 @@ from stages.common.tables import read_table
 from stages.data.snapshots import RANKER_SNAPSHOTS
 from stages.models.boosters import importance
 from stages.parallel.executor import backend
+from stages.ranking.folds import Folds, Trained, assign_folds, fold_rows, write_folds
 from stages.ranking.inputs import RankerParams
 
 GROUP = ["snapshot", "user_id"]  # the candidates of a query are ranked against each other
@@ -66,30 +67,6 @@ class Params(Section):
 
     num_threads: int = Field(ge=1, le=1024)
     """Threads of training and prediction."""
-
-
-def user_folds(
-    users: np.ndarray, sizes: np.ndarray, nfold: int, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the training and the validation rows of each fold; no user is in both.
-
-    Args:
-        users: [groups] the user of each group of rows, in the table's order.
-        sizes: [groups] the number of rows of each group.
-        nfold: Number of folds.
-        seed: The seed of the shuffle of the users.
-
-    Raises:
-        StageError: There are fewer users than folds.
-    """
-    unique_users, index = np.unique(users, return_inverse=True)
-    if len(unique_users) < nfold:
-        raise StageError(
-            f"lightgbm.nfold: {nfold} folds of {len(unique_users)} users; set it lower"
-        )
-    fold = np.random.default_rng(seed).permutation(len(unique_users)) % nfold
-    rows = np.repeat(fold[index], sizes)
-    return [(np.flatnonzero(rows != f), np.flatnonzero(rows == f)) for f in range(nfold)]
 
 
 def scale_to_users(params: Params, users: int) -> Params:
@@ -168,7 +145,7 @@ def train(
     seed: int,
     num_users: int | None = None,
     callbacks: Sequence[Callable] = (),
-) -> tuple[list[lgb.Booster], float]:
+) -> Trained:
     """Choose the number of trees by cross-validation over users, then train on all of them.
 
     Args:
@@ -178,9 +155,6 @@ def train(
         seed: The seed of the folds.
         num_users: Number of users of all workers, if `examples` holds the users of one worker.
         callbacks: LightGBM callbacks of the cross-validation.
-
-    Returns:
-        Boosters, whose scores are to be averaged, and the cross-validated metric of one.
 
     Raises:
         StageError: A feature leaks the label, or there are fewer users than folds.
@@ -196,20 +170,24 @@ def train(
         labels = examples["label"].to_numpy()
         return lgb.Dataset(values, labels, group=sizes, feature_name=features, params=options)
 
-    folds = user_folds(users, sizes, params.nfold, seed)
+    folds = assign_folds(users, params.nfold, seed)
+    rows = fold_rows(folds, users, sizes)
     history = lgb.cv(
         options,
         dataset(),
         num_boost_round=params.num_boost_round,
-        folds=folds if num_users <= MANY_USERS else folds[:1],
+        folds=rows if num_users <= MANY_USERS else rows[:1],
         callbacks=[*callbacks, lgb.early_stopping(params.early_stopping_rounds, verbose=False)],
+        return_cvbooster=True,
     )
+    fold_boosters = history.pop("cvbooster").boosters
     means = next(values for name, values in history.items() if name.endswith("-mean"))
+    texts = [booster.model_to_string(num_iteration=len(means)) for booster in fold_boosters]
     boosters = [
         lgb.train(options | {"seed": seed + n}, dataset(), num_boost_round=len(means))
         for n in range(params.ensemble_size)
     ]
-    return boosters, means[-1]
+    return Trained(boosters, means[-1], Folds(folds, texts))
 
 
 def main(name: str, examples: Path, models: Path, importance_tables: Path) -> str:
@@ -228,16 +206,18 @@ def main(name: str, examples: Path, models: Path, importance_tables: Path) -> st
         from stages.parallel.ray_backend.ranker import train_on_ray
 
         check_labels(rows, [column for column in rows.columns if column not in KEYS])
-        boosters, metric = train_on_ray(train, rows, params, options, seed)
+        trained = train_on_ray(train, rows, params, options, seed)
     else:
-        boosters, metric = train(rows, params, options, seed)
+        trained = train(rows, params, options, seed)
+    boosters = trained.boosters
     for number, booster in enumerate(boosters):
         with atomic_write(models / name / f"{number}.txt") as temporary:
             temporary.write_text(booster.model_to_string(), encoding="utf-8")
+    write_folds(trained.folds, models / name)
     write_checksums(models / name)
     write_csv(importance(boosters), importance_tables / f"{name}.csv")
     trees = f"{len(boosters)} x {boosters[0].num_trees()} trees"
-    return f"{rows.height:,} rows -> {trees}, cross-validated {ranker.metric} {metric:.4f}"
+    return f"{rows.height:,} rows -> {trees}, cross-validated {ranker.metric} {trained.metric:.4f}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import polars.selectors as cs
 from benchmarks.peers.data import COUNT, CUTOFF
 from stages.common.tables import RECOMMENDATIONS
 from stages.fusion import fuse, merge
-from stages.train_ranker import user_folds
+from stages.ranking.folds import assign_folds, fold_rows
 
 RRF_K = 60  # of the paper (Cormack et al. 2009)
 PAIR = ["user_id", "movie_id"]
@@ -135,7 +135,7 @@ def train_ranker(examples: pl.DataFrame, seed: int) -> Ranker:
     """
     groups = examples.group_by("user_id", maintain_order=True).len()
     users, sizes = groups["user_id"].to_numpy(), groups["len"].to_numpy()
-    folds = user_folds(users, sizes, FOLDS, seed)
+    folds = fold_rows(assign_folds(users, FOLDS, seed), users, sizes)
     values, labels = feature_values(examples), examples[LABEL].to_numpy()
 
     def dataset(options: dict) -> lgb.Dataset:

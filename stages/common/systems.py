@@ -84,17 +84,18 @@ def system_names() -> list[str]:
 
 
 def system_list_paths(
-    systems: Iterable[str], candidates: Path, recommendations: Path
+    systems: Iterable[str], candidates: Path, recommendations: Path, snapshot: str = "test"
 ) -> dict[str, Path]:
-    """Return the file of every system's test recommendations.
+    """Return the file of every system's recommendations.
 
     Args:
         systems: From `system_names`.
         candidates: The folder of the generators' lists.
         recommendations: The folder of the lists of fusion and the rankers.
+        snapshot: Before whose targets the lists are.
     """
-    generators = generator_names()
+    generators, file = generator_names(), f"{snapshot}.parquet"
     return {
-        system: (candidates if system in generators else recommendations) / system / "test.parquet"
+        system: (candidates if system in generators else recommendations) / system / file
         for system in systems
     }

@@ -100,6 +100,8 @@ LOW_RATINGS = pl.Schema(
         "snapshot": pl.UInt8,  # index in SNAPSHOTS of the first one whose models know the rating
     }
 )
+# The users that a ranker learns from.
+FOLDS = pl.Schema({"source_user_id": pl.Int32, "fold": pl.UInt8})
 POPULARITY = pl.Schema(
     {
         "movie_id": pl.Int32,

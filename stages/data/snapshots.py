@@ -20,7 +20,7 @@ from stages.common.tables import HISTORIES, KNOWN_POSITIVES, LOW_RATINGS, SEEN, 
 SNAPSHOTS = ("inner_val", "val", "test", "serve")
 TARGET_SNAPSHOTS = SNAPSHOTS[:3]
 RANKER_SNAPSHOTS = SNAPSHOTS[:2]  # the rankers learn from the targets of these
-TEST_SNAPSHOT, SERVE_SNAPSHOT = SNAPSHOTS[2:]
+VAL_SNAPSHOT, TEST_SNAPSHOT, SERVE_SNAPSHOT = SNAPSHOTS[1:]
 
 
 def read_positives(histories: Path, snapshot: str | None = None) -> pl.DataFrame:

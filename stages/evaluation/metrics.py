@@ -27,14 +27,18 @@ class AtK(NamedTuple):
     leaderboard: tuple[int, ...] = ()
     """The cutoffs that have a column on the leaderboard."""
 
+    needs_several_targets: bool = False
+    """Whether the metric follows from recall where no user has several targets; it is left out of
+    the means then."""
+
 
 AT_K = {
     "recall": AtK(recall, (1, 10, 20, 50, 200)),
     "ndcg": AtK(ndcg, (10, 20, 200)),
     # 1 if any target is in the top k. Equal to recall for a user with one target.
-    "hit_rate": AtK(lambda k: (hits(k) > 0).cast(pl.Float64)),
-    # The number of targets in the top k, divided by k.
-    "precision": AtK(lambda k: hits(k) / k),
+    "hit_rate": AtK(lambda k: (hits(k) > 0).cast(pl.Float64), needs_several_targets=True),
+    # The number of targets in the top k, divided by k: recall / k for a user with one target.
+    "precision": AtK(lambda k: hits(k) / k, needs_several_targets=True),
 }
 COVERAGE = f"coverage@{LIST_LENGTH}"
 
@@ -151,7 +155,13 @@ def mean_metrics(ranks: pl.DataFrame, cutoffs: list[int]) -> dict[str, float]:
     table = user_metrics(ranks, cutoffs)
     shares = ranks.group_by("user_id", maintain_order=True).agg(hit=(pl.col("rank") > 0).mean())
     shares = mean_by_user(shares, ranks)
-    names = [f"{name}@{k}" for name in AT_K for k in cutoffs]
+    has_several = ranks["user_id"].is_duplicated().any()
+    names = [
+        f"{name}@{k}"
+        for name, metric in AT_K.items()
+        for k in cutoffs
+        if has_several or not metric.needs_several_targets
+    ]
     means = table.select(pl.col(*names, MRR).mean()).row(0, named=True)
     return {"users": table.height, **means, "candidate_recall": shares["hit"].mean()}
 

@@ -67,6 +67,12 @@ def test_means_over_users_have_the_recall_of_the_whole_list() -> None:
     assert (means["recall@2"], means["hit_rate@2"], means["precision@10"]) == (0.5, 0.5, 0.05)
 
 
+def test_metrics_that_follow_from_recall_are_left_out() -> None:
+    ranks = pl.DataFrame({"user_id": [1, 2], "rank": [20, 2]})
+    names = [f"{name}@{k}" for name in ("recall", "ndcg") for k in (2, 10)]
+    assert list(mean_metrics(ranks, [2, 10])) == ["users", *names, "mrr", "candidate_recall"]
+
+
 def test_a_nan_score_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a score is NaN$"):
         target_ranks(scored_lists([(1, 10, math.nan)]), held_out_targets([(1, 10)]))

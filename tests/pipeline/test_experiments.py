@@ -48,11 +48,15 @@ def test_a_grid_is_run_shown_compared_kept_and_cleaned_up(repo: Path) -> None:
     columns = next(csv.reader(dvc(repo, *show, "--csv").splitlines()))
     assert {
         "rankers.basic.negatives_per_user",
-        "ranker_basic.recall@10",
-        "ranker_basic.ndcg@10",
+        "metrics/validation.json:ranker_basic.recall@10",
+        "metrics/validation.json:ranker_basic.ndcg@10",
     } <= {*columns}
-    assert not [name for name in columns if "/" in name or name.endswith(("@50", "mrr", "users"))]
+    assert not [name for name in columns if "/" in name and "/validation.json" not in name]
+    assert not [name for name in columns if name.endswith(("@50", "mrr", "users"))]
     assert len(columns) < 30
+    compared = run(["python", "-m", "stages.reporting.compare", "grid-1", "grid-2"], repo).stdout
+    assert "rankers.basic.negatives_per_user: 2 -> 6" in compared
+    assert re.search(r"ranker_basic +ndcg@10 .* \([-+]0\.\d+ to [-+]0\.\d+\)", compared), compared
     text = dvc(repo, "exp", "diff", "grid-1", "grid-2", "--md")
     assert re.search(r"\| rankers\.basic\.negatives_per_user +\| 2 +\| 6 +\| 4 +\|", text), text
 

@@ -213,10 +213,16 @@ MUTATIONS = {
         "stages/test_ranker_data.py::test_a_target_that_was_not_retrieved_is_not_added",
     ),
     "the folds of the ranker are of users": Mutation(
-        "stages/train_ranker.py",
-        "unique_users, index = np.unique(users, return_inverse=True)",
-        "unique_users, index = users, np.arange(len(users))",
+        "stages/ranking/folds.py",
+        'rows = np.repeat(folds["fold"].to_numpy()[index], sizes)',
+        'rows = np.arange(sizes.sum()) % (folds["fold"].max() + 1)',
         "stages/test_train_ranker.py::test_folds_keep_users_whole_and_use_all",
+    ),
+    "validation lists are out of fold": Mutation(
+        "stages/rerank.py",
+        'users = histories.select("user_id", fold=fold)',
+        'users = histories.select("user_id", fold=fold * 0)',
+        "stages/test_rerank.py::test_a_user_is_ranked_by_the_booster_that_has_not_seen_them",
     ),
     "the queries of a user are in one fold": Mutation(
         "stages/train_ranker.py",

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from stages import rerank as stage
-from stages.rerank import rerank
+from stages.models.boosters import parse_boosters
+from stages.rerank import rerank, rerank_out_of_fold
 from stages.train_ranker import lightgbm_params, train
 from tests.damage import assert_damage_is_refused
 from tests.stages.examples import SMALL, noisy_examples, ranker_params
@@ -19,7 +20,7 @@ from tests.tiny_chain import FEATURE_SOURCES
 def test_reranking_is_a_permutation_by_the_mean_score(objective: str) -> None:
     table = noisy_examples()
     options = lightgbm_params(SMALL, ranker_params(objective), seed=1)
-    boosters, _ = train(table, SMALL, options, seed=1)
+    boosters, *_ = train(table, SMALL, options, seed=1)
     ordered = rerank(boosters, table, threads=2)
     keys = ["user_id", "movie_id"]
     assert ordered.select(keys).sort(keys).equals(table.select(keys).sort(keys))
@@ -33,7 +34,7 @@ def test_reranking_is_a_permutation_by_the_mean_score(objective: str) -> None:
 def test_features_are_taken_by_their_names_in_the_order_of_the_boosters() -> None:
     table = noisy_examples()
     options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
-    boosters, _ = train(table, SMALL, options, seed=1)
+    boosters, *_ = train(table, SMALL, options, seed=1)
     ordered = rerank(boosters, table.select("user_id", "movie_id", "hint", "noise"), threads=1)
     columns = ["noise", "movie_id", "other", "hint", "user_id"]
     shuffled = table.with_columns(other=pl.lit(1.0)).select(columns)
@@ -49,6 +50,22 @@ def test_equal_scores_are_ordered_by_movie() -> None:
     assert ordered["score"].n_unique() == 1
     assert ordered["movie_id"].to_list() == [*range(5)] * 3
     assert ordered["rank"].to_list() == [1, 2, 3, 4, 5] * 3
+
+
+def test_a_user_is_ranked_by_the_booster_that_has_not_seen_them() -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    folds = train(table, SMALL, options, seed=1).folds
+    users = folds.users.select("source_user_id", "fold", user_id="source_user_id")
+    features = table.drop("source_user_id")
+    lists = rerank_out_of_fold(folds, features, users, threads=1)
+    assert lists.height == table.height
+    for fold, booster in enumerate(parse_boosters(folds.boosters)):
+        rows = features.join(users.filter(fold=fold), on="user_id", how="semi")
+        expected = rerank([booster], rows, threads=1)
+        assert lists.join(rows, on="user_id", how="semi").equals(expected)
+    first = rerank_out_of_fold(folds._replace(boosters=folds.boosters[:1]), features, users, 1)
+    assert set(first["user_id"]) == set(users.filter(fold=0)["user_id"])
 
 
 def test_a_damaged_booster_is_one_line_and_no_dead_process(tiny_run: Path, tmp_path: Path) -> None:

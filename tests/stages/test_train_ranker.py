@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
+from stages.ranking.folds import assign_folds, fold_of_users, fold_rows
 from stages.train_ranker import (
     MANY_USERS,
     check_labels,
@@ -11,7 +12,6 @@ from stages.train_ranker import (
     lightgbm_params,
     scale_to_users,
     train,
-    user_folds,
 )
 from tests.stages.examples import SMALL, noisy_examples, ranker_params
 
@@ -21,7 +21,9 @@ def test_folds_keep_users_whole_and_use_all() -> None:
     group_users = np.array([7, 8, 9, 7, 8])  # two users have two groups
     users = np.repeat(group_users, sizes)
     all_validation_rows = []
-    for train_rows, validation_rows in user_folds(group_users, sizes, 3, seed=0):
+    for train_rows, validation_rows in fold_rows(
+        assign_folds(group_users, 3, seed=0), group_users, sizes
+    ):
         assert not set(users[train_rows]) & set(users[validation_rows])
         assert len(train_rows) + len(validation_rows) == sizes.sum()
         all_validation_rows += validation_rows.tolist()
@@ -40,7 +42,7 @@ def test_the_queries_of_a_user_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("stages.train_ranker.lgb.cv", spy)
     options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
-    boosters, _ = train(table, SMALL, options, seed=1)
+    boosters, *_ = train(table, SMALL, options, seed=1)
     assert importance(boosters)["feature"].to_list() == ["hint", "noise"]
     (folds,) = calls
     users = table["source_user_id"].to_numpy()
@@ -62,13 +64,42 @@ def test_the_best_round_of_the_cross_validation_is_the_number_of_trees(
 ) -> None:
     def cross_validate(*arguments: object, folds: list[tuple], **options: object) -> dict:
         assert len(folds) == num_folds
-        return {"valid ndcg@10-mean": [0.2, 0.5, 0.4, 0.6], "valid ndcg@10-stdv": [0.0] * 4}
+        means = {"valid ndcg@10-mean": [0.2, 0.5, 0.4, 0.6], "valid ndcg@10-stdv": [0.0] * 4}
+        return {**means, "cvbooster": lgb.CVBooster()}
 
     monkeypatch.setattr("stages.train_ranker.lgb.cv", cross_validate)
     options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
-    boosters, metric = train(noisy_examples(), SMALL, options, seed=1, num_users=num_users)
+    boosters, metric, _ = train(noisy_examples(), SMALL, options, seed=1, num_users=num_users)
     assert [booster.num_trees() for booster in boosters] == [4, 4]
     assert metric == 0.6
+
+
+def test_the_booster_of_a_fold_has_learned_from_the_other_users_only() -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params("binary"), seed=1)
+    params = SMALL.model_copy(update={"num_boost_round": 3, "early_stopping_rounds": 9})
+    trained = train(table, params, options, seed=1)
+    users, texts = trained.folds
+    assert sorted(users["source_user_id"]) == list(range(120))
+    assert users["fold"].value_counts()["count"].to_list() == [40] * 3
+    values, labels = table.select("hint", "noise").to_numpy(), table["label"].to_numpy()
+    # The bins of the cross-validation are those of all rows.
+    data = lgb.Dataset(values, labels, group=[20] * 120, params=options).construct()
+    for fold, text in enumerate(texts):
+        booster = lgb.Booster(model_str=text)
+        assert booster.num_trees() == trained.boosters[0].num_trees()
+        others = users.filter(pl.col("fold") != fold)["source_user_id"]
+        rows = np.flatnonzero(table["user_id"].is_in(others.implode()))
+        again = lgb.train(options, data.subset(rows), num_boost_round=booster.num_trees())
+        assert np.array_equal(booster.predict(values), again.predict(values))
+
+
+def test_users_of_no_example_are_spread_over_all_folds() -> None:
+    folds = assign_folds(np.arange(10, 40), 3, seed=1)
+    users = pl.Series("source_user_id", range(60), dtype=pl.Int32)
+    numbers = fold_of_users(folds, users)
+    assert numbers[10:40].to_list() == folds["fold"].to_list()
+    assert set(numbers[:10]) == set(numbers[40:]) == {0, 1, 2}
 
 
 def test_with_many_users_fewer_trees_learn_faster() -> None:
@@ -82,12 +113,12 @@ def test_with_many_users_fewer_trees_learn_faster() -> None:
 def test_a_ranker_learns_and_equal_inputs_give_equal_trees(objective: str) -> None:
     table = noisy_examples()
     options = lightgbm_params(SMALL, ranker_params(objective), seed=1)
-    boosters, metric = train(table, SMALL, options, seed=1)
+    boosters, metric, _ = train(table, SMALL, options, seed=1)
     assert metric > 0.5
     assert len(boosters) == 2
     assert importance(boosters)["feature"].to_list() == ["hint", "noise"]
     assert importance(boosters)["gain_share"].sum() == pytest.approx(1)
-    repetition, _ = train(table, SMALL, options, seed=1)
+    repetition, *_ = train(table, SMALL, options, seed=1)
     texts = [booster.model_to_string() for booster in boosters]
     assert [booster.model_to_string() for booster in repetition] == texts
     assert texts[0] != texts[1]

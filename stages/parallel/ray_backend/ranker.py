@@ -20,15 +20,16 @@ from stages.data.hashing import split_by_user
 from stages.data.queries import rename_for_queries, rename_for_users
 from stages.parallel.ray_backend.cluster import connect, ray_params
 from stages.parallel.ray_backend.training import all_gather_function, train_on_workers
+from stages.ranking.folds import Trained, read_folds, write_folds
 
 SUMMARY = "summary.json"
 BEFORE_EARLY_STOPPING = 20  # LightGBM's early stopping has the order 30
-Train = Callable[..., tuple[list[lgb.Booster], float]]
+Train = Callable[..., Trained]
 
 
 def train_on_ray(
     train: Train, examples: pl.DataFrame, params: Any, options: dict, seed: int
-) -> tuple[list[lgb.Booster], float]:
+) -> Trained:
     """Run `stages.train_ranker.train` on `ray.workers` workers, with the users split among them.
 
     Args:
@@ -37,9 +38,6 @@ def train_on_ray(
         params: Its params.
         options: Its options.
         seed: Its seed.
-
-    Returns:
-        Boosters, whose scores are to be averaged, and the cross-validated metric of one.
 
     Raises:
         StageError: A worker would have fewer users than there are folds, or the training failed.
@@ -61,11 +59,12 @@ def train_on_ray(
     return train_on_workers("lightgbm", train_loop, config, "ranker", read_checkpoint)
 
 
-def read_checkpoint(folder: Path) -> tuple[list[lgb.Booster], float]:
-    """Return the boosters and the metric that rank 0 wrote at the end of `train_loop`."""
+def read_checkpoint(folder: Path) -> Trained:
+    """Return what rank 0 wrote at the end of `train_loop`."""
     summary = json.loads((folder / SUMMARY).read_text())
     texts = [(folder / f"{n}.txt").read_text() for n in range(summary["boosters"])]
-    return [lgb.Booster(model_str=text) for text in texts], summary["metric"]
+    boosters = [lgb.Booster(model_str=text) for text in texts]
+    return Trained(boosters, summary["metric"], read_folds(folder))
 
 
 class MetricAverager:
@@ -137,7 +136,7 @@ def train_loop(config: dict[str, Any]) -> None:
     threads = min(config["params"].num_threads, node_processors())
     threads = max(1, threads // context.get_local_world_size())
     averager = MetricAverager(all_gather, examples["user_id"].n_unique())
-    boosters, _ = config["train"](
+    trained = config["train"](
         examples,
         config["params"],
         config["options"] | network_options | {"num_threads": threads},
@@ -145,12 +144,15 @@ def train_loop(config: dict[str, Any]) -> None:
         num_users=config["num_users"],
         callbacks=[averager],
     )
+    boosters, folds = trained.boosters, trained.folds
     metric = averager.values[boosters[0].num_trees() - 1]
+    folds = folds._replace(users=pl.concat(all_gather(folds.users)).sort("source_user_id"))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
             for n, booster in enumerate(boosters):
                 Path(folder, f"{n}.txt").write_text(booster.model_to_string(), encoding="utf-8")
+            write_folds(folds, Path(folder))
             summary = {"boosters": len(boosters), "metric": metric}
             Path(folder, SUMMARY).write_text(json.dumps(summary))
             checkpoint = ray.train.Checkpoint.from_directory(folder)

@@ -93,14 +93,16 @@ def test_a_ranker_of_two_workers_is_as_good_as_one_of_one_worker(two_workers: Pa
     is_held_out = pl.col("user_id") >= 3000
     training, validation = examples.filter(~is_held_out), examples.filter(is_held_out)
     options = lightgbm_params(PARAMS, RANKER, seed=1)
-    local, local_metric = train(training, PARAMS, options, seed=1)
-    boosters, metric = train_on_ray(train, training, PARAMS, options, seed=1)
+    local, local_metric, local_folds = train(training, PARAMS, options, seed=1)
+    boosters, metric, folds = train_on_ray(train, training, PARAMS, options, seed=1)
     assert len(boosters) == len(local) == 2
     assert metric == pytest.approx(local_metric, abs=0.02)
     assert ndcg(boosters, validation) == pytest.approx(ndcg(local, validation), abs=0.02)
     assert ndcg(boosters, validation) > 0.5  # by chance it would be 0.23
+    assert folds.users["source_user_id"].equals(local_folds.users["source_user_id"])
+    assert len(folds.boosters) == len(local_folds.boosters) == PARAMS.nfold
     assert not list((two_workers / "storage" / "training").glob("*"))
-    again, _ = train_on_ray(train, training, PARAMS, options, seed=1)
+    again, *_ = train_on_ray(train, training, PARAMS, options, seed=1)
     assert [tree_text(b) for b in again] == [tree_text(b) for b in boosters]
 
 
