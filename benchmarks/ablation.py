@@ -19,7 +19,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from benchmarks.tables import figures_row, header
+from benchmarks.tables import RESAMPLES, figures_row, header
 from stages.common.params import load_params, read_value
 from stages.common.systems import FUSION, merged_generators
 from stages.common.tables import RECOMMENDATIONS, TARGETS, read_table
@@ -39,12 +39,19 @@ from stages.ranking.folds import assign_folds, fold_rows
 from stages.ranking.inputs import FeatureSources, RankerParams, read_context
 from stages.train_ranker import KEYS, Params, lightgbm_params
 
-TREES, RESAMPLES = 150, 2000
+TREES = 150
 RANKER = "history"
 SNAPSHOT = "val"
 PAIR = ["user_id", "movie_id"]
 DATA = Path("data")
 HISTORIES, SEEN, TARGETS_FOLDER = DATA / "histories", DATA / "seen", DATA / "targets"
+SOURCES = FeatureSources(
+    lists=DATA,
+    movies=DATA / "movies",
+    histories=HISTORIES,
+    embeddings=DATA / "embeddings",
+    generators=DATA / "models" / "generators",
+)
 DESIGNS = {
     "SASRec block": {"gated_residuals": False, "use_time_gaps": False, "use_genres": False},
     "+ gated residuals": {"use_time_gaps": False, "use_genres": False},
@@ -86,17 +93,10 @@ def generator_rows(_: int) -> Iterator[str]:
 
 def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[str, set[str]]]:
     """Return the ranker's examples by snapshot with all candidates, and the features by group."""
-    sources = FeatureSources(
-        lists=DATA,
-        movies=DATA / "movies",
-        histories=HISTORIES,
-        embeddings=DATA / "embeddings",
-        generators=DATA / "models" / "generators",
-    )
     tables: dict[str, pl.DataFrame] = {}
     for snapshot in RANKER_SNAPSHOTS:
-        histories, context = read_context(sources, ranker.retriever, snapshot)
-        candidates = pl.read_parquet(sources.lists / ranker.candidates / f"{snapshot}.parquet")
+        histories, context = read_context(SOURCES, ranker.retriever, snapshot)
+        candidates = pl.read_parquet(SOURCES.lists / ranker.candidates / f"{snapshot}.parquet")
         table = generator_features(candidates, ranker.feature_groups)
         targets = read_table(TARGETS_FOLDER / f"{snapshot}.parquet", TARGETS)
         table = add_labels(table, targets, ranker.drop_users_without_hit)
@@ -111,15 +111,17 @@ def full_examples(ranker: RankerParams) -> tuple[dict[str, pl.DataFrame], dict[s
     return tables, {group: set(table.columns) - set(PAIR) for group, table in columns.items()}
 
 
-def cross_validate(
-    tables: dict[str, pl.DataFrame], ranker: RankerParams, features: list[str], seed: int
-) -> np.ndarray:
-    """Return [users, metrics] of all validation candidates, scored by boosters of other users."""
+def fold_boosters(
+    tables: dict[str, pl.DataFrame],
+    ranker: RankerParams,
+    features: list[str],
+    users: np.ndarray,
+    seed: int,
+) -> Iterator[tuple[np.ndarray, lgb.Booster]]:
+    """Yield the user_id of each fold of `users`, and a booster that all other users trained."""
     params = load_params(Params, "lightgbm")
     options = lightgbm_params(params, ranker.model_copy(update={"metric": "ndcg"}), seed)
-    users = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
     folds = assign_folds(users, params.nfold, seed)
-    lists = []
     for _, validation_index in fold_rows(folds, users, np.ones(len(users), dtype=int)):
         is_validation = pl.col("user_id").is_in(users[validation_index])
         examples = [
@@ -132,10 +134,20 @@ def cross_validate(
             rows.select(features).to_numpy(order="c"),
             rows["label"].to_numpy(),
             group=pl.concat(sizes).to_numpy(),
+            feature_name=features,
             params=options,
         )
-        booster = lgb.train(options, data, num_boost_round=TREES)
-        candidates = tables[SNAPSHOT].filter(is_validation)
+        yield users[validation_index], lgb.train(options, data, num_boost_round=TREES)
+
+
+def cross_validate(
+    tables: dict[str, pl.DataFrame], ranker: RankerParams, features: list[str], seed: int
+) -> np.ndarray:
+    """Return [users, metrics] of all validation candidates, scored by boosters of other users."""
+    users = np.unique(np.concatenate([t["user_id"].to_numpy() for t in tables.values()]))
+    lists = []
+    for fold, booster in fold_boosters(tables, ranker, features, users, seed):
+        candidates = tables[SNAPSHOT].filter(pl.col("user_id").is_in(fold))
         scores = booster.predict(candidates.select(features).to_numpy(order="c"))
         lists.append(candidates.select(*PAIR, score=pl.Series(scores)))
     return main_metrics(pl.concat(lists), validation_targets())

@@ -5,6 +5,8 @@ negatives of each user (dynamic negative sampling, Zhang et al. 2013). A user's 
 negatives.
 """
 
+from typing import Literal
+
 import numpy as np
 import tensorflow as tf
 from pydantic import Field
@@ -17,6 +19,14 @@ NO_NEGATIVE = -1e9  # the score of a candidate that is a positive of the user
 
 class Params(two_tower.TwoTowerParams):
     """The parameters of two towers, and of the mining of negatives."""
+
+    loss: Literal["bpr", "in_batch_softmax"]
+    """What a positive competes with: `num_hard_negatives` movies one by one, or in a softmax.
+
+    `bpr`: mined from the sampled candidates. `in_batch_softmax`: those with the highest scores
+    among the movies of the batch and its uniform negatives. It is the retrieval task of TensorFlow
+    Recommenders (`tfrs.tasks.Retrieval`).
+    """
 
     num_negative_candidates: int = Field(ge=1, le=1_000_000)
     """Movies sampled uniformly for a batch, from which each user's hardest are mined."""
@@ -31,6 +41,9 @@ class Params(two_tower.TwoTowerParams):
 
 class MinedTower(two_tower.TwoTower):
     """Two towers whose positives must beat mined negatives one by one."""
+
+    def __init__(self, data: TrainingData, params: Params, rng: np.random.Generator) -> None:
+        super().__init__(data, params, rng, num_hard_negatives=params.num_hard_negatives)
 
     def positive_loss(
         self,

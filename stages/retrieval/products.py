@@ -7,6 +7,7 @@ to whole tiles. Gradients are computed in the same way. `tests/retrieval/test_pr
 the bytes of kernels for AVX2 and AVX-512.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -116,3 +117,27 @@ def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Return the product of x [n, d] or [n, length, d] and y [d, m]."""
     x = tf.convert_to_tensor(x)
     return _layer(x, y) if x.shape.rank == 3 else _matrix_product(x, y)
+
+
+class Rows(tf.experimental.ExtensionType):
+    """A matrix [n, d] whose `tf.matmul(x, y, transpose_b=True)` is `inner_products`.
+
+    With it, code of a library computes its scores in the order of this module.
+    """
+
+    values: tf.Tensor
+
+
+# `wraps` takes over the signature, which TensorFlow compares with that of its own function.
+@tf.experimental.dispatch_for_api(tf.matmul, {"a": Rows, "b": Rows})
+@functools.wraps(tf.matmul)
+def _matmul_of_rows(a: Rows, b: Rows, *, transpose_b: bool = False) -> tf.Tensor:
+    if not transpose_b:
+        raise ValueError("Rows have inner products only")
+    return inner_products(a.values, b.values)
+
+
+@tf.experimental.dispatch_for_api(tf.shape, {"input": Rows})
+@functools.wraps(tf.shape)
+def _shape_of_rows(rows: Rows) -> tf.Tensor:
+    return tf.shape(rows.values)

@@ -1,23 +1,23 @@
 """A user tower and a movie tower, shared by the id, genre and hard-negative retrievers."""
 
-from collections.abc import Callable, Iterator
-from typing import Self
+import functools
+from typing import Literal, Self
 
 import numpy as np
-import scipy.sparse as sp
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 from pydantic import Field
 
 from stages.models import towers
-from stages.retrieval.data import TrainingData
+from stages.retrieval.data import Batches, TrainingData, all_pairs, pair_batches, user_batches
 from stages.retrieval.ops import TensorFlowOps
-from stages.retrieval.products import inner_products, total
+from stages.retrieval.products import Rows, inner_products, total
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, normal
 from stages.retrieval.worker import Arrays
 
 # Adam updates the vectors of all users at every step; larger batches bound the cost of that.
 MAX_STEPS = 128
-Batches = Callable[[], Iterator[tuple[np.ndarray, ...]]]
+IN_BATCH = "in_batch_softmax"
 
 
 class TwoTowerParams(TrainingParams):
@@ -38,6 +38,23 @@ class TwoTowerParams(TrainingParams):
     num_sampled: int = Field(ge=2, le=10_000_000)
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
+    loss: Literal["softmax", "in_batch_softmax"]
+    """What a positive competes with.
+
+    `softmax`: all movies, or `num_sampled`, that are no positives of its user. `in_batch_softmax`:
+    the movies of the other positives of the batch, and uniform negatives. It is the retrieval task
+    of TensorFlow Recommenders (`tfrs.tasks.Retrieval`).
+    """
+
+    in_batch_size: int = Field(ge=2, le=1_000_000)
+    """Positives of a batch of `in_batch_softmax`, which does not use `batch_size`."""
+
+    num_uniform_negatives: int = Field(ge=0, le=1_000_000)
+    """Movies drawn uniformly for a batch of `in_batch_softmax`, beside those of its positives."""
+
+    temperature: float = Field(ge=0.001, le=1000)
+    """Divisor of the scores in `in_batch_softmax`."""
+
     def scale_to(self, positives: int, users: int) -> Self:
         """Return the params with batches so large that an epoch has at most `MAX_STEPS`."""
         return self.model_copy(update={"batch_size": max(self.batch_size, -(-users // MAX_STEPS))})
@@ -49,7 +66,8 @@ class TwoTower(Retriever):
     Each positive competes with all movies that are no positives of its user. A user's vector is
     the same for all their positives, so one row of scores serves them all, and a batch is a few
     large matrix products. From a large catalogue, each batch uses a sample in which the weight of
-    a movie is 1 / the probability that it is sampled.
+    a movie is 1 / the probability that it is sampled. With the loss `in_batch_softmax`, a positive
+    competes with the movies of its batch instead, as in the task of TensorFlow Recommenders.
     """
 
     def __init__(
@@ -58,8 +76,18 @@ class TwoTower(Retriever):
         params: TwoTowerParams,
         rng: np.random.Generator,
         extra: tuple[Arrays, Arrays] = ({}, {}),
+        num_hard_negatives: int | None = None,
     ) -> None:
-        """Draw the initial weights; `extra` has further weights and constants."""
+        """Draw the initial weights.
+
+        Args:
+            data: What the model learns from.
+            params: The parameters.
+            rng: Draws the weights, and the seed of TensorFlow's random numbers.
+            extra: Further weights and constants.
+            num_hard_negatives: Negatives with the highest scores to which the in-batch softmax of
+                a positive is limited; None for all.
+        """
         scale = params.dimension**-0.5
         weights = {
             "user": normal(rng, len(data.user_ids), params.dimension, scale=scale),
@@ -70,6 +98,16 @@ class TwoTower(Retriever):
         ops = TensorFlowOps(params.dropout, draw_seed(rng))
         super().__init__(weights | extra[0], constants | extra[1], ops)
         self.params = params
+        if params.loss == IN_BATCH:
+            _, movies = all_pairs(data, params.low_weight > 0)
+            counts = np.bincount(movies, minlength=len(data.movie_ids))
+            self.movie_shares = tf.constant(counts / len(movies), tf.float32)
+            self.task = tfrs.tasks.Retrieval(
+                loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none"),
+                temperature=params.temperature,
+                num_hard_negatives=num_hard_negatives,
+                remove_accidental_hits=True,
+            )
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Return the mean loss per positive.
@@ -77,14 +115,15 @@ class TwoTower(Retriever):
         Args:
             w: Weights and constants.
             inputs: From `batches`: users, positive weights and, for a sample of the movies, the
-                sampled movies and their weights.
+                sampled movies and their weights. For the in-batch softmax see `pair_batches`.
         """
+        if self.params.loss == IN_BATCH:
+            return self.in_batch_loss(w, *inputs)
         users, positive_weights, *sample = inputs
         log_weights = None
         if sample:
             movie_index, movie_weights = sample
-            names = [name for name in ("movie", "bias", "movie_genres") if name in w]
-            w = w | {name: tf.gather(w[name], movie_index) for name in names}
+            w = with_movies(w, movie_index)
             log_weights = tf.math.log(movie_weights)
         queries = tf.gather(w["user"], users)
         movies = towers.movie_vectors(w, self.ops)
@@ -119,79 +158,66 @@ class TwoTower(Retriever):
         log_sum = tf.reduce_logsumexp(negatives, axis=1, keepdims=True)
         return total(positive_weights * tf.nn.softplus(log_sum - scores))
 
+    def in_batch_loss(
+        self, w: dict[str, tf.Tensor], pairs: tf.Tensor, weights: tf.Tensor, negatives: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the mean loss per positive of the retrieval task of TensorFlow Recommenders.
 
-def inclusion_probabilities(sizes: np.ndarray, count: int) -> np.ndarray:
-    """[n] probabilities proportional to `sizes`, but at most 1, that sum to `count`.
+        The movies of the positives, then the negatives, are the candidates of every positive.
+        Scores are corrected by the logarithm of the share of a movie among the expected candidates
+        (Yi et al. 2019), and a candidate that is the movie of the positive itself is no negative.
+        Other positives of the user are.
 
-    For example, `sizes` [6, 1, 1] and `count` 2 give [1, 0.5, 0.5].
+        Args:
+            w: Weights and constants.
+            pairs: [b, 2] indices of users and movies.
+            weights: [b] weights of the pairs.
+            negatives: [negatives] indices of movies.
+        """
+        users, movie_index = tf.unstack(pairs, axis=1)
+        candidates = tf.concat([movie_index, negatives], axis=0)
+        w = with_movies(w, candidates)
+        queries = tf.gather(w["user"], users)
+        movies = towers.movie_vectors(w, self.ops)
+        size, count = pairs.shape[0], negatives.shape[0]
+        expected = size * tf.gather(self.movie_shares, candidates) + count / len(self.movie_shares)
+        losses = self.task(
+            Rows(towers.with_one(self.ops.dropout(queries), self.ops)),
+            Rows(towers.with_bias(movies, w["bias"], self.ops)),
+            sample_weight=weights,
+            candidate_sampling_probability=expected / (size + count),
+            candidate_ids=candidates,
+            compute_metrics=False,
+        )
+        lengths = tf.reduce_sum(queries**2, axis=1) + tf.reduce_sum(movies[:size] ** 2, axis=1)
+        penalty = 0.5 * self.params.l2 * tf.reduce_sum(weights * lengths)
+        return (tf.reduce_sum(losses) + penalty) / tf.reduce_sum(weights)
 
-    Args:
-        sizes: [n] positive numbers, n >= `count`.
-        count: Size of the sample.
-    """
-    is_certain = np.zeros(len(sizes), dtype=bool)
-    while True:
-        share = (count - is_certain.sum()) / max(sizes[~is_certain].sum(), 1e-300)
-        reaches_one = ~is_certain & (share * sizes >= 1)
-        if not reaches_one.any():
-            return np.where(is_certain, 1.0, share * sizes)
-        is_certain |= reaches_one
 
-
-def systematic_sample(
-    probabilities: np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw [count] different indices, each with its inclusion probability (Madow 1949)."""
-    order = rng.permutation(len(probabilities))
-    ends = np.cumsum(probabilities[order])
-    picks = np.searchsorted(ends, rng.random() + np.arange(count), side="right")
-    return order[picks.clip(max=len(order) - 1)]
+def with_movies(w: dict[str, tf.Tensor], index: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return weights and constants whose movies are those at the positions [n] `index`."""
+    names = [name for name in ("movie", "bias", "movie_genres") if name in w]
+    return w | {name: tf.gather(w[name], index) for name in names}
 
 
 def batches(data: TrainingData, params: TwoTowerParams, rng: np.random.Generator) -> Batches:
     """Return a function that yields the batches of one epoch.
 
-    An epoch has every user once, in random order; users from its start fill up the last batch.
-
-    Yields:
-        [b] int32 indices of users, and the [b, movies] float32 weights of their positives: 1,
-        `low_weight` for low ratings, and 0 for other movies. Where the catalogue has more than
-        `num_sampled` movies, the columns are a sample, each weight is multiplied by the weight of
-        its movie, and two more arrays follow: the [movies] int32 indices of the sample, and their
-        [movies] float32 weights.
+    They are `pair_batches` for the in-batch softmax, else those of `user_batches`.
     """
-    shape = (len(data.user_ids), len(data.movie_ids))
-    ones = np.ones(len(data.user_index), dtype=np.float32)
-    positives = sp.csr_array((ones, (data.user_index, data.movie_index)), shape=shape)
-    if params.low_weight:
-        weights = np.full(len(data.low_user_index), params.low_weight, dtype=np.float32)
-        pairs = (data.low_user_index, data.low_movie_index)
-        positives = (positives + sp.csr_array((weights, pairs), shape=shape)).tocsr()
-    size, count = params.batch_size, params.num_sampled
-    if shape[1] > count:
-        # Between uniform and by popularity: rare movies get their turn, popular ones mostly stay.
-        probabilities = inclusion_probabilities(np.sqrt(np.bincount(data.movie_index)), count)
-
-    def sample_movies(rows: sp.csr_array) -> tuple[np.ndarray, ...]:
-        """Sample columns of [b, all movies] weights; return the arrays after the users'."""
-        sample = systematic_sample(probabilities, count, rng)
-        weights = (1 / probabilities[sample]).astype(np.float32)
-        sample_index = np.full(shape[1], -1)
-        sample_index[sample] = np.arange(count)
-        row_index = np.repeat(np.arange(size), np.diff(rows.indptr))
-        column_index = sample_index[rows.indices]
-        is_sampled = column_index >= 0
-        row_index, column_index = row_index[is_sampled], column_index[is_sampled]
-        positive_weights = np.zeros((size, count), dtype=np.float32)
-        positive_weights[row_index, column_index] = weights[column_index] * rows.data[is_sampled]
-        return positive_weights, sample.astype(np.int32), weights
-
-    def epoch() -> Iterator[tuple[np.ndarray, ...]]:
-        order = rng.permutation(shape[0])
-        order = np.resize(order, -(-len(order) // size) * size)
-        for start in range(0, len(order), size):
-            users = order[start : start + size].astype(np.int32)
-            rows = positives[users]
-            yield users, *(sample_movies(rows) if shape[1] > count else (rows.toarray(),))
-
-    return epoch
+    if params.loss == IN_BATCH:
+        return functools.partial(
+            pair_batches,
+            data,
+            low_weight=params.low_weight,
+            batch_size=params.in_batch_size,
+            num_negatives=params.num_uniform_negatives,
+            rng=rng,
+        )
+    return user_batches(
+        data,
+        low_weight=params.low_weight,
+        batch_size=params.batch_size,
+        num_sampled=params.num_sampled,
+        rng=rng,
+    )

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from stages.retrieval import products
+from stages.retrieval.training import tfrs
 from tests.conftest import ROOT
 
 RNG = np.random.default_rng(0)
@@ -57,6 +58,35 @@ def test_a_layer_and_its_gradients_are_those_of_numpy() -> None:
     assert np.array_equal(dw, np.einsum("nld,nle->de", x, g))
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_task_of_rows_has_the_losses_and_gradients_of_the_task_of_tensors(compiled: bool) -> None:
+    task = tfrs.tasks.Retrieval(
+        loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none")
+    )
+    x, y = RNG.normal(size=(5, 3)).astype(np.float32), RNG.normal(size=(8, 3)).astype(np.float32)
+
+    def compute(x, y, wrap):
+        with tf.GradientTape() as tape:
+            tape.watch((x, y))
+            loss = task(wrap(x), wrap(y))
+        return loss, *tape.gradient(loss, (x, y))
+
+    def results(wrap) -> list[np.ndarray]:
+        function = tf.function(lambda x, y: compute(x, y, wrap), jit_compile=compiled)
+        return [tensor.numpy() for tensor in function(tf.constant(x), tf.constant(y))]
+
+    for values, expected in zip(results(products.Rows), results(tf.identity), strict=True):
+        assert values == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_have_no_other_product() -> None:
+    rows = products.Rows(tf.ones((2, 3)))
+    with pytest.raises(ValueError, match="inner products only"):
+        tf.matmul(rows, products.Rows(tf.ones((3, 2))))
+    with pytest.raises(TypeError):
+        tf.matmul(rows, rows, transpose_a=True, transpose_b=True)
+
+
 def test_rows_are_padded_to_whole_tiles() -> None:
     padded = products.pad_rows(tf.ones((50, 2)), -1.0).numpy()
     assert padded.shape == (96, 2)
@@ -78,6 +108,7 @@ import hashlib
 import numpy as np
 from stages.retrieval import products
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 rng = np.random.default_rng(0)
 
@@ -91,6 +122,19 @@ def two_towers(x, y, genres, vectors):
         loss += products.total(products.matmul(genres, vectors) ** 2)
     return loss, *tape.gradient(loss, (x, y, vectors))
 
+task = tfrs.tasks.Retrieval(
+    loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none"),
+    num_hard_negatives=64,
+    remove_accidental_hits=True,
+)
+
+@tf.function
+def in_batch(x, y):
+    with tf.GradientTape() as tape:
+        tape.watch((x, y))
+        loss = tf.reduce_sum(task(products.Rows(x), products.Rows(y), candidate_ids=ids))
+    return loss, *tape.gradient(loss, (x, y))
+
 @tf.function(jit_compile=True)
 def layer(x, w):
     with tf.GradientTape() as tape:
@@ -99,11 +143,14 @@ def layer(x, w):
     return loss, *tape.gradient(loss, (x, w))
 
 digest = hashlib.sha256()
+ids = tf.constant(rng.integers(0, 1000, 1411))
 for d in (64, 128):
     arguments = normal(24 * 54, d), normal(1411, d), normal(1411, 18), normal(18, d)
     for compiled in (False, True):
         for tensor in tf.function(two_towers, jit_compile=compiled)(*arguments):
             digest.update(tensor.numpy().tobytes())
+    for tensor in in_batch(arguments[0][:700], arguments[1]):
+        digest.update(tensor.numpy().tobytes())
     for tensor in layer(normal(24, 54, d), normal(d, 2 * d)):
         digest.update(tensor.numpy().tobytes())
 print(digest.hexdigest())
