@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHARED_OUT := --numprocesses 2 --dist loadgroup
 INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: repro plots compare test test-ci test-all lint peers mutants requirements audit
+.PHONY: repro plots compare test test-ci test-all lint bench-quick peers mutants requirements audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -41,6 +41,11 @@ test-all: $(VENV)/installed
 lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
+
+# Seconds of the most important steps, beside those of a baseline: `make bench-quick baseline=1`.
+bench-quick: $(VENV)/installed
+	dvc repro download
+	python -m benchmarks.quick $(if $(baseline),--baseline)
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -39,7 +39,7 @@ TESTS = {
     # Those of the demo and the commands are missing: `one_thread` starts a thread of Polars.
     "serving": [
         f"serving/test_{module}.py"
-        for module in ("bundle", "explanations", "local_server", "raw_ids", "recommender")
+        for module in ("bundle", "explanations", "local_server", "raw_ids", "pipeline")
     ],
 }
 # A crash or an endless loop is noticed as well as a wrong result.

@@ -48,7 +48,7 @@ from stages.models.user_vectors import user_embeddings
 from stages.ranking.features import build_features, generator_features
 from stages.ranking.inputs import RankerParams, read_context
 from stages.rerank import rerank
-from stages.serving.recommender import NEW_USER
+from stages.serving.pipeline import NEW_USER
 
 METRICS = ("ndcg@10", "recall@10")
 Vectors = dict[str, tuple[np.ndarray, np.ndarray]]  # by retriever: user ids and their vectors

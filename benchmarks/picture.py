@@ -10,7 +10,7 @@ from pathlib import Path
 from stages.serving.arguments import BUNDLE
 from stages.serving.demo import Demo
 from stages.serving.local_server import Server
-from stages.serving.recommender import Recommender
+from stages.serving.pipeline import ServingPipeline
 from tests.browser import open_tab
 from tests.serving.http_client import serve
 
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 1000, 800  # pixels
 
 def main() -> None:
     """Write the picture."""
-    demo = Demo(Recommender(BUNDLE))
+    demo = Demo(ServingPipeline(BUNDLE))
     with serve(Server(demo.page(), demo.routes(), 0)) as server, open_tab() as tab:
         tab.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         tab.goto(f"{server.url}#{PICKS}")

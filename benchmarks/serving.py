@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from stages.serving.recommend import BUNDLE
-from stages.serving.recommender import NEW_USER, Recommender
 
 TOP = 10
 
@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200, help="number of single users (200)")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    recommender = Recommender(arguments.bundle)
+    recommender = ServingPipeline(arguments.bundle)
+    recommender.scorer.compile()  # as the demo does
     loading = time.perf_counter() - start
     user_ids, movies = recommender.users, recommender.catalogue.height
     count = min(arguments.users, len(user_ids))

@@ -30,6 +30,7 @@ DATA = (
     "seen",
     "movie_popularity",
     "fit_generator@popularity",
+    "fit_generator@popularity_recent",
 )
 DRAWN_LISTS = ("candidates@history", "fusion", "ranker_data@hit")
 # The stages of a drawn run before and after the random vectors.
@@ -152,10 +153,24 @@ def _link(name: str, folder: Path, source: Path, written: set[str], outputs: set
         (folder / name).symlink_to((source / name).resolve())
 
 
-def draw_run(raw: Path, folder: Path, all_steps: list[Step], limit: float) -> Path:
-    """Create the folder of a run from raw files, with one retriever that has learned nothing."""
+def draw_run(
+    raw: Path,
+    folder: Path,
+    all_steps: list[Step],
+    limit: float,
+    changes: dict[str, Any] = SMALL,
+) -> Path:
+    """Create the folder of a run from raw files, with one retriever that has learned nothing.
+
+    Args:
+        raw: The folder of raw files.
+        folder: Is created.
+        all_steps: The stages of dvc.yaml.
+        limit: Seconds after which a stage is killed.
+        changes: Of the repository's params.
+    """
     folder.mkdir(parents=True)
-    set_params(folder, ROOT, backend="local", **SMALL)
+    set_params(folder, ROOT, backend="local", **changes)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw.resolve())
     for step in select_steps(BEFORE_VECTORS, all_steps):
@@ -169,6 +184,7 @@ def draw_run(raw: Path, folder: Path, all_steps: list[Step], limit: float) -> Pa
             shape = len(arrays[f"{kind}_ids"]), 64
             arrays[kind] = rng.normal(size=shape).astype(np.float32)
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
+        arrays["fold_in"] = np.eye(64, dtype=np.float32)
         model = folder / "data" / "models" / "retrievers" / "history"
         write_arrays(arrays, model / f"{snapshot}.npz")
     for step in select_steps(AFTER_VECTORS, all_steps):

@@ -66,7 +66,6 @@ def read_settings() -> Settings:
         retriever=ranker.retriever,
         feature_groups=ranker.feature_groups,
         max_length=read_setting("max_length", "histories.max_length"),
-        num_threads=read_setting("num_threads", "lightgbm.num_threads"),
     )
 
 

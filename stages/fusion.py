@@ -23,6 +23,8 @@ from stages.data.snapshots import TARGET_SNAPSHOTS, TEST_SNAPSHOT
 from stages.models.top_k import CandidateParams
 from stages.parallel.executor import parallel_map
 
+NULLS = pl.DataFrame({"score": [None], "rank": [None]}, schema_overrides=RECOMMENDATIONS)
+
 
 class Params(Section):
     """Which lists are merged, and the fusion of their ranks."""
@@ -61,10 +63,9 @@ def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
     for name, table in lists.items():
         row = np.full(len(merged_keys), table.height)
         row[np.searchsorted(merged_keys, keys[name])] = np.arange(table.height)
-        # A movie that the list lacks takes the row after its last one: a null.
-        for kind in ("score", "rank"):
-            values = table[kind].extend_constant(None, 1)
-            columns.append(values.gather(row).alias(f"{kind}_{name}"))
+        # A movie that the list lacks takes the row after its last one: nulls.
+        values = pl.concat([table.select("score", "rank"), NULLS])[row]
+        columns += [values[kind].alias(f"{kind}_{name}") for kind in ("score", "rank")]
     return pl.DataFrame(columns)
 
 

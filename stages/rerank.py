@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import lightgbm as lgb
+import numpy as np
 import polars as pl
 
 from stages.common.checksums import check_files
-from stages.common.params import load_params, read_value
+from stages.common.params import load_params
 from stages.common.stage import run_stage
 from stages.common.systems import ranker_system
 from stages.common.tables import (
@@ -18,30 +18,36 @@ from stages.common.tables import (
     user_ranges,
     user_rows,
 )
+from stages.data.pairs import cumcount_and_size
 from stages.data.snapshots import TEST_SNAPSHOT, VAL_SNAPSHOT
-from stages.models.boosters import mean_scores, parse_boosters, read_booster_texts
+from stages.models.boosters import parse_boosters, read_booster_texts
 from stages.parallel.executor import parallel_map
-from stages.parallel.process import thread_limit
+from stages.parallel.process import thread_count
 from stages.ranking.features import build_features, generator_features
 from stages.ranking.folds import Folds, fold_of_users, read_folds
 from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
+from stages.ranking.scorer import Scorer
 
 
-def rerank(boosters: list[lgb.Booster], features: pl.DataFrame, threads: int) -> pl.DataFrame:
+def rerank(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame:
     """Return RECOMMENDATIONS of all rows of `features`, ordered by the boosters' mean score.
 
     Equal scores are ordered by movie id.
 
     Args:
-        boosters: The models of one ranker.
+        scorer: Has the boosters of one ranker.
         features: user_id, movie_id and the features of the models.
-        threads: Threads of the prediction.
+        threads: Threads of LightGBM.
     """
-    values = features.select(boosters[0].feature_name()).to_numpy(order="c")
-    scores = mean_scores(boosters, values, threads)
-    table = features.select("user_id", "movie_id").with_columns(score=pl.Series(scores))
+    # Column by column: for one user, a query of Polars would take longer than the scores.
+    values = np.empty((len(scorer.features), features.height), dtype=np.float32)
+    for row, name in zip(values, scorer.features):
+        row[:] = features[name].to_numpy()
+    scores = scorer.scores(values.T, threads)
+    table = pl.DataFrame([features["user_id"], features["movie_id"], pl.Series("score", scores)])
     ordered = table.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
-    return ordered.with_columns(rank=pl.int_range(1, pl.len() + 1).over("user_id"))
+    index, _ = cumcount_and_size(ordered["user_id"].to_numpy())
+    return pl.DataFrame([*ordered, pl.Series("rank", index + 1)])
 
 
 def rerank_out_of_fold(
@@ -55,12 +61,16 @@ def rerank_out_of_fold(
         folds: Of the cross-validation of one ranker.
         features: user_id, movie_id and the features of the models.
         histories: HISTORIES of these users.
-        threads: Threads of the prediction.
+        threads: Threads of LightGBM.
     """
     fold = fold_of_users(folds.users, histories["source_user_id"])
     users = histories.select("user_id", fold=fold)
     parts = [
-        rerank([booster], features.join(users.filter(fold=fold), on="user_id", how="semi"), threads)
+        rerank(
+            Scorer([booster]),
+            features.join(users.filter(fold=fold), on="user_id", how="semi"),
+            threads,
+        )
         for fold, booster in enumerate(parse_boosters(folds.boosters))
     ]
     return pl.concat(parts).sort("user_id", "rank")
@@ -108,17 +118,16 @@ def write_lists(
 
 def main(name: str, models: Path, sources: FeatureSources, recommendations: Path) -> str:
     """Write RECOMMENDATIONS of the ranker `name` for the snapshots val and test."""
-    threads = read_value("lightgbm.num_threads", int)
     params = load_params(RankerParams, f"rankers.{name}")
     check_files(models / name)  # LightGBM ends the process at some damaged models
-    boosters = parse_boosters(read_booster_texts(models / name))
+    scorer = Scorer(parse_boosters(read_booster_texts(models / name)))
     folds = read_folds(models / name)
     rows = {}
     for snapshot, order in {
         VAL_SNAPSHOT: lambda features, histories: rerank_out_of_fold(
-            folds, features, histories, thread_limit(threads)
+            folds, features, histories, thread_count()
         ),
-        TEST_SNAPSHOT: lambda features, _: rerank(boosters, features, thread_limit(threads)),
+        TEST_SNAPSHOT: lambda features, _: rerank(scorer, features, thread_count()),
     }.items():
         path = recommendations / ranker_system(name) / f"{snapshot}.parquet"
         rows[snapshot] = write_lists(order, snapshot, params, sources, path)

@@ -65,9 +65,6 @@ class Params(Section):
     ensemble_size: int = Field(ge=1, le=100)
     """Boosters whose scores are averaged; they differ in their seeds."""
 
-    num_threads: int = Field(ge=1, le=1024)
-    """Threads of training and prediction."""
-
 
 def scale_to_users(params: Params, users: int) -> Params:
     """Scale the parameters to the number of users.
@@ -116,7 +113,11 @@ def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
 
 
 def lightgbm_params(params: Params, ranker: RankerParams, seed: int) -> dict:
-    """Return the dict of parameters that LightGBM takes; equal inputs give equal trees."""
+    """Return the dict of parameters that LightGBM takes; equal inputs give equal trees.
+
+    The number of threads is not among them: the text of a booster would hold it. LightGBM then
+    takes all processors that the process may use, or `OMP_NUM_THREADS`.
+    """
     return {
         "objective": ranker.objective,
         "metric": ranker.metric,
@@ -130,7 +131,6 @@ def lightgbm_params(params: Params, ranker: RankerParams, seed: int) -> dict:
         "lambda_l2": params.lambda_l2,
         # LightGBM's default; pairs further down the list cost time and improve nothing.
         "lambdarank_truncation_level": 30,
-        "num_threads": params.num_threads,
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,

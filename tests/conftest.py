@@ -20,6 +20,8 @@ import pytest
 from stages.common.params import YAML
 
 ROOT = Path(__file__).parents[1]
+# With more threads, little work takes longer, and many times longer on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 NOT_FOR_S3 = [name for name in ("dvc_s3", "moto", "flask") if not importlib.util.find_spec(name)]
 SMALL = {
     "dimension": 8,

@@ -52,8 +52,6 @@ SMALL = {
     "lightgbm__num_boost_round": 20,
     "lightgbm__min_data_in_leaf": 5,
     "lightgbm__nfold": 2,
-    # With more threads, so little work takes longer, and many times longer on a busy machine.
-    "lightgbm__num_threads": 1,
 }
 
 

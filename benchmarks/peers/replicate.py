@@ -28,7 +28,7 @@ from stages.models.top_k import interaction_matrix, take_unseen, top_columns
 TEST_SHARE, SEEDS, LIST_LENGTH, SAMPLED_MOVIES = 0.2, range(5), 10, 100
 NEIGHBOURS = 100
 JULIA = "Recommenders.jl, README"
-PYTHON = "Burton-David/Recommender-Systems, README"
+PYTHON = "Burton-David/ServingPipeline-Systems, README"
 PUBLISHED_100K = {
     ("popularity", JULIA): {"precision@10": 0.1897, "recall@10": 0.1182, "ndcg@10": 0.2197},
     ("popularity", PYTHON): {"precision@10": 0.1935, "recall@10": 0.1165, "ndcg@10": 0.2184},

@@ -3,6 +3,7 @@
 A `*` stands for any one key. It is used where no new block could want the old name.
 """
 
+NO_THREADS = "nothing: LightGBM uses all processors, or as many as OMP_NUM_THREADS says"
 RENAMED = {
     "engine": "backend",
     "item_knn": "generators.item_knn",
@@ -30,7 +31,8 @@ RENAMED = {
     "lightgbm.patience": "early_stopping_rounds",
     "lightgbm.folds": "nfold",
     "lightgbm.bags": "ensemble_size",
-    "lightgbm.threads": "num_threads",
+    "lightgbm.threads": NO_THREADS,
+    "lightgbm.num_threads": NO_THREADS,
     "rankers.*.vectors": "retriever",
     "rankers.*.cutoff": "eval_at",
     "rankers.*.misses": "drop_users_without_hit: true or false",

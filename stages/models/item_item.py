@@ -79,9 +79,9 @@ def recommend(
         count: Unseen movies per user.
     """
     movies, weights = arrays["movie_ids"], arrays["weights"]
-    profiles = interaction_matrix(seen.filter("positive"), users, movies)
-    low = interaction_matrix(seen.filter(~pl.col("positive")), users, movies)
-    profiles += arrays["low_weight"] * low
+    positive = seen["positive"].cast(pl.Float32).to_numpy()  # 1, 0, or NaN for null
+    values = np.where(positive == 0, arrays["low_weight"], np.nan_to_num(positive))
+    profiles = interaction_matrix(seen, users, movies, values)
     seen_matrix = interaction_matrix(seen, users, movies)
 
     def batch_lists(start: int) -> pl.DataFrame:

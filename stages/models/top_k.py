@@ -30,17 +30,29 @@ class CandidateParams(Section):
 
 
 def interaction_matrix(
-    positives: pl.DataFrame, users: np.ndarray, movies: np.ndarray
+    positives: pl.DataFrame,
+    users: np.ndarray,
+    movies: np.ndarray,
+    values: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """[users, movies] float32 ones at the rows of `positives`; both id arrays are sorted.
+    """Return a [users, movies] float32 matrix of the rows of `positives`.
 
-    Rows of other users or movies are left out.
+    Args:
+        positives: user_id and movie_id. Rows of other users or movies are left out.
+        users: Sorted ids.
+        movies: Sorted ids.
+        values: The value of each row; 1 by default.
     """
-    rows = positives.filter(pl.col("user_id").is_in(users), pl.col("movie_id").is_in(movies))
-    row_index = np.searchsorted(users, rows["user_id"].to_numpy())
-    column_index = np.searchsorted(movies, rows["movie_id"].to_numpy())
-    ones = np.ones(rows.height, dtype=np.float32)
-    return sp.csr_array((ones, (row_index, column_index)), shape=(len(users), len(movies)))
+    keep = np.full(positives.height, len(users) > 0 and len(movies) > 0)
+    indices = []
+    for ids, name in ((users, "user_id"), (movies, "movie_id")):
+        keys = positives[name].to_numpy()
+        indices.append(np.searchsorted(ids, keys))
+        if len(ids):
+            keep &= ids.take(indices[-1], mode="clip") == keys
+    data = np.ones(positives.height, dtype=np.float32) if values is None else values
+    entries = data[keep], tuple(index[keep] for index in indices)
+    return sp.csr_array(entries, shape=(len(users), len(movies)), dtype=np.float32)
 
 
 class UserBatch(NamedTuple):

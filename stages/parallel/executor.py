@@ -5,7 +5,6 @@ module knows the choice; the exception is the training of models, which Ray dist
 differently. `stages.parallel.ray_backend` is imported for `ray` only.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 from stages.common.params import PARAMS, read_value
-from stages.parallel.process import is_worker
+from stages.parallel.process import is_worker, thread_count
 
 BLAS = ThreadpoolController()
 PENDING_PER_PROCESSOR = 4  # items that may be computed ahead of the consumer
@@ -70,7 +69,7 @@ def _map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
 
     BLAS is limited to one thread meanwhile, or its threads and ours would wait for each other.
     """
-    processors = os.cpu_count() or 1
+    processors = thread_count()
     pending: deque = deque()
     with BLAS.limit(limits=1, user_api="blas"), ThreadPoolExecutor(processors) as pool:
         for item in items:

@@ -1,4 +1,6 @@
-"""Whether this process is one of many workers on its machine, and may use one thread only."""
+"""How many threads this process may use: one only, if it is one of many workers on its machine."""
+
+import os
 
 _is_worker = False
 
@@ -14,6 +16,6 @@ def is_worker() -> bool:
     return _is_worker
 
 
-def thread_limit(threads: int) -> int:
-    """Return how many threads a library may use here: `threads`, or 1 in a worker."""
-    return 1 if _is_worker else threads
+def thread_count() -> int:
+    """Return how many threads to use: one for each processor of this process, 1 in a worker."""
+    return 1 if _is_worker else len(os.sched_getaffinity(0))

@@ -4,6 +4,8 @@ A ranker lists the groups of features that it uses. `GENERATOR_GROUPS` come from
 lists; the groups of `stages.ranking.feature_groups` come from histories, movies and models.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -67,28 +69,40 @@ def build_context(
     )
 
 
+def group_starts(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position of the first row of each group of equal, sorted `ids`, and its rows."""
+    starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
+    return starts, np.diff(starts, append=len(ids))
+
+
 def generator_features(merged: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
     """Return each generator's score and rank of a candidate, and the gap to its best score.
 
     Args:
-        merged: user_id, movie_id, and `score_<generator>`, `rank_<generator>` columns.
+        merged: user_id, movie_id, and `score_<generator>`, `rank_<generator>` columns; sorted by
+            user.
         groups: The ranker's groups; only the `GENERATOR_GROUPS` among them are computed here.
 
     Returns:
-        user_id, movie_id and the float32 features.
+        user_id, movie_id and the float32 features, null where the generator lacks the movie.
     """
-    scores = [name for name in merged.columns if name.startswith("score_")]
-    names = [name.removeprefix("score_") for name in scores]
-    best = [pl.col(f"score_{n}").max().over("user_id") for n in names]
-    columns_by_group = {
-        "score": [pl.col(name) for name in scores],
-        "rank": [pl.col(f"rank_{n}") for n in names],
-        "score_gap": [
-            (b - pl.col(f"score_{n}")).alias(f"score_gap_{n}") for n, b in zip(names, best)
-        ],
+    # Columns one by one: a query of Polars takes longer than the features of one user.
+    names = [name.removeprefix("score_") for name in merged.columns if name.startswith("score_")]
+    starts, sizes = group_starts(merged["user_id"].to_numpy())
+
+    def gap(name: str) -> pl.Series:
+        scores = merged[f"score_{name}"].to_numpy()  # NaN for null, which fmax passes over
+        best = np.repeat(np.fmax.reduceat(scores, starts) if len(starts) else scores, sizes)
+        return pl.Series(f"score_gap_{name}", best - scores, nan_to_null=True)
+
+    columns_by_group: dict[str, Callable[[str], pl.Series]] = {
+        "score": lambda name: merged[f"score_{name}"],
+        "rank": lambda name: merged[f"rank_{name}"],
+        "score_gap": gap,
     }
-    columns = [c for group in GENERATOR_GROUPS if group in groups for c in columns_by_group[group]]
-    return merged.select("user_id", "movie_id", *(column.cast(pl.Float32) for column in columns))
+    functions = [columns_by_group[group] for group in GENERATOR_GROUPS if group in groups]
+    columns = [function(name).cast(pl.Float32) for function in functions for name in names]
+    return pl.DataFrame([merged["user_id"], merged["movie_id"], *columns])
 
 
 def build_features(
@@ -106,11 +120,9 @@ def build_features(
     Returns:
         `candidates` with more columns.
     """
-    counts = candidates.group_by("user_id", maintain_order=True).len()
-    users = counts.select("user_id").join(
-        histories, on="user_id", how="left", maintain_order="left"
-    )
-    sizes = counts["len"].to_numpy().astype(np.int64)
+    user_ids = candidates["user_id"].to_numpy()
+    starts, sizes = group_starts(user_ids)
+    users = histories[_rows_of(user_ids[starts], histories["user_id"].to_numpy())]
     ends = np.cumsum(sizes)
     movies = np.searchsorted(context.movie_ids, candidates["movie_id"].to_numpy())
     functions = [GROUPS[name] for name in GROUPS if name in groups]
@@ -124,10 +136,19 @@ def build_features(
             columns |= function(context, batch)
         return {k: v[batch.is_candidate].astype(np.float32) for k, v in columns.items()}
 
-    starts = range(0, len(sizes) if functions else 0, FEATURE_BATCH_USERS)
-    parts = list(parallel_map(batch_columns, starts, local_only=True))
+    batches = range(0, len(sizes) if functions else 0, FEATURE_BATCH_USERS)
+    parts = list(parallel_map(batch_columns, batches, local_only=True))
     columns = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
     return pl.concat([candidates, pl.DataFrame(columns)], how="horizontal")
+
+
+def _rows_of(users: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the position of each of `users` in `ids`, which has them all."""
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.searchsorted(ids, users, sorter=order).clip(max=len(ids) - 1)]
+    if (ids[rows] != users).any():
+        raise ValueError("histories: lack a user of the candidates")
+    return rows
 
 
 def _pad(
@@ -152,10 +173,11 @@ def _pad(
     lengths = users["history"].list.len().to_numpy().astype(np.int64)
     mask = np.arange(max(int(lengths.max()), 1)) < lengths[:, None]
     history, times = np.zeros(mask.shape, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
-    newest_first = users.select(pl.col("history", "timestamps").list.reverse())
-    ids = newest_first["history"].explode().drop_nulls().to_numpy()
-    history[mask] = np.searchsorted(context.movie_ids, ids)
-    times[mask] = newest_first["timestamps"].explode().drop_nulls().to_numpy()
+    ids, seconds = (users[name].explode().drop_nulls() for name in ("history", "timestamps"))
+    # The newest of a user's positives is the last one.
+    positions = (np.cumsum(lengths)[:, None] - 1 - np.arange(mask.shape[1]))[mask]
+    history[mask] = np.searchsorted(context.movie_ids, ids.to_numpy()[positions])
+    times[mask] = seconds.to_numpy()[positions]
     return Batch(
         movies=candidates,
         is_candidate=is_candidate,

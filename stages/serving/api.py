@@ -20,10 +20,9 @@ import polars as pl
 from stages.common.stage import StageError
 from stages.serving.arguments import BUNDLE
 from stages.serving.feedback import Feedback, join_feedback
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from stages.serving.ratings_file import LIKED_SHARE
 from stages.serving.raw_ids import find_users, with_raw_ids
-from stages.serving.recommender import NEW_USER
-from stages.serving.recommender import Recommender as Pipeline
 from stages.serving.title_search import TitleSearch
 
 BEST_RATING = 5  # stars
@@ -36,7 +35,7 @@ class Recommender:
     as `recommend --liked` takes it (docs/serving.md).
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: ServingPipeline) -> None:
         """Use `load` instead."""
         self._pipeline = pipeline
         self._search = TitleSearch(pipeline.catalogue, pipeline.movie_ids, pipeline.popularity)
@@ -48,7 +47,7 @@ class Recommender:
         Raises:
             StageError: There is no bundle, or it is damaged.
         """
-        return cls(Pipeline(Path(bundle)))
+        return cls(ServingPipeline(Path(bundle)))
 
     def recommend(
         self,

@@ -35,7 +35,7 @@ from stages.common.tables import (
 )
 from stages.models.boosters import parse_boosters, read_booster_texts
 
-FORMAT = 5
+FORMAT = 6
 SCHEMA = "schema.json"
 REMEDY = "copy the whole bundle again, or run `dvc repro export`"
 # Schemas by name; None where the columns depend on the data.
@@ -78,9 +78,6 @@ class Settings(Section):
 
     max_length: int = Field(ge=1, le=10_000)
     """Largest number of movies in a history."""
-
-    num_threads: int = Field(ge=1, le=1024)
-    """Threads of LightGBM and FAISS."""
 
 
 class Bundle(NamedTuple):

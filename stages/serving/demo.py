@@ -29,8 +29,8 @@ from stages.serving.local_server import (
     Server,
     json_response,
 )
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from stages.serving.raw_ids import id_suffix
-from stages.serving.recommender import NEW_USER, Recommender
 from stages.serving.title_search import TitleSearch
 
 PAGE = Path(__file__).with_name("demo.html")
@@ -58,7 +58,7 @@ def name_movies(movies: pl.DataFrame) -> pl.Series:
 class Demo:
     """The JSON API behind the page; several threads may call it at once."""
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, recommender: ServingPipeline) -> None:
         self.recommender = recommender
         self.lock = threading.Lock()  # one recommendation at a time: each takes milliseconds
         self.titles = TitleSearch(
@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free port (8000)")
     arguments = parser.parse_args()
     try:
-        demo = Demo(Recommender(arguments.bundle))
+        recommender = ServingPipeline(arguments.bundle)
+        recommender.scorer.compile()  # before the first request
+        demo = Demo(recommender)
         server = Server(demo.page(), demo.routes(), arguments.port)
     except StageError as error:
         sys.exit(f"error: {error}")

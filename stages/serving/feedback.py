@@ -53,27 +53,31 @@ def add_feedback(
         now: Time of the new positives, in seconds since 1970.
         max_length: Largest number of movies in a history.
     """
-    user = history["user_id"][0]
-    positives = set(seen.filter("positive")["movie_id"])
+    # Lists of one person: each query of Polars would take longer than all of this.
+    user, rated = history["user_id"][0], seen["movie_id"].to_list()
+    positives = {movie for movie, is_positive in zip(rated, seen["positive"]) if is_positive}
     added = [movie for movie in dict.fromkeys(feedback.liked) if movie not in positives]
     dropped = positives.intersection(feedback.disliked)
-    known = set(seen["movie_id"])
     kinds = {
-        **dict.fromkeys((m for m in feedback.seen if m not in known), None),
+        **dict.fromkeys(set(feedback.seen).difference(rated)),
         **dict.fromkeys(feedback.disliked, False),
         **dict.fromkeys(added, True),
     }
     columns = {"user_id": [user] * len(kinds), "movie_id": kinds, "positive": kinds.values()}
-    others = seen.filter(~pl.col("movie_id").is_in(list(kinds)))
-    events = history.select(pl.col("history", "timestamps").explode()).filter(
-        ~pl.col("history").is_in(list(dropped))
-    )
+    others = seen[[row for row, movie in enumerate(rated) if movie not in kinds]]
+    events = [
+        (movie, time)
+        for movie, time in zip(history["history"][0], history["timestamps"][0])
+        if movie not in dropped
+    ]
+    events += [(movie, now) for movie in added]
+    movies, times = zip(*events[-max_length:]) if events else ((), ())
     row = {
         "user_id": [user],
         "source_user_id": history["source_user_id"],
         "history_length": [len(positives) - len(dropped) + len(added)],
-        "history": [[*events["history"], *added][-max_length:]],
-        "timestamps": [[*events["timestamps"], *[now] * len(added)][-max_length:]],
+        "history": [list(movies)],
+        "timestamps": [list(times)],
     }
     rows = pl.DataFrame({name: list(values) for name, values in columns.items()}, schema=SEEN)
     return pl.DataFrame(row, schema=HISTORIES), pl.concat([others, rows]).sort("movie_id")

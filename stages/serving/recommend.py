@@ -28,6 +28,7 @@ from stages.common.stage import StageError
 from stages.serving.arguments import BUNDLE, FEEDBACK, parse_recommend
 from stages.serving.feedback import Feedback, join_feedback
 from stages.serving.output import format_table, write_file, write_rows
+from stages.serving.pipeline import NEW_USER, SERVED, ServingPipeline
 from stages.serving.ratings_file import match_ratings
 from stages.serving.raw_ids import (
     MAX_CHOICES,
@@ -38,14 +39,13 @@ from stages.serving.raw_ids import (
     read_raw_ids,
     with_raw_ids,
 )
-from stages.serving.recommender import NEW_USER, SERVED, Recommender
 from stages.serving.title_search import TitleSearch
 
 __all__ = ["BUNDLE", "main"]
 
 
 def read_feedback(
-    recommender: Recommender, arguments: argparse.Namespace
+    recommender: ServingPipeline, arguments: argparse.Namespace
 ) -> tuple[Feedback, Feedback]:
     """Return the movies of the options, and these after those of the file of ratings.
 
@@ -74,7 +74,7 @@ def read_feedback(
 
 
 def describe_person(
-    recommender: Recommender, raw_id: str | None, options: Feedback, feedback: Feedback
+    recommender: ServingPipeline, raw_id: str | None, options: Feedback, feedback: Feedback
 ) -> str:
     """Return who gets recommendations, with the movies that this person speaks of.
 
@@ -98,7 +98,7 @@ def describe_person(
 
 
 def recommend_to_people(
-    recommender: Recommender,
+    recommender: ServingPipeline,
     arguments: argparse.Namespace,
     options: Feedback,
     feedback: Feedback,
@@ -121,7 +121,7 @@ def recommend_to_people(
 
 
 def recommend_to_users(
-    recommender: Recommender, arguments: argparse.Namespace
+    recommender: ServingPipeline, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield nothing to print, and SERVED rows of a batch of the users of `--users`."""
     users = recommender.users
@@ -134,7 +134,9 @@ def recommend_to_users(
             yield "", batch
 
 
-def print_tables(recommender: Recommender, arguments: argparse.Namespace, people: Iterator) -> None:
+def print_tables(
+    recommender: ServingPipeline, arguments: argparse.Namespace, people: Iterator
+) -> None:
     """Print a table for each user."""
     raw_ids = dict(recommender.user_ids.select("user_id", "raw_id").iter_rows())
     gap = ""
@@ -151,7 +153,7 @@ def print_tables(recommender: Recommender, arguments: argparse.Namespace, people
 
 
 def write_machine_format(
-    recommender: Recommender, arguments: argparse.Namespace, people: Iterator
+    recommender: ServingPipeline, arguments: argparse.Namespace, people: Iterator
 ) -> None:
     """Write rows of all users to the file or to standard output."""
 
@@ -185,7 +187,7 @@ def main() -> None:
     # SIGTERM then removes temporary files as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        recommender = Recommender(arguments.bundle)
+        recommender = ServingPipeline(arguments.bundle)
         if arguments.users:
             people = recommend_to_users(recommender, arguments)
         else:

@@ -5,7 +5,7 @@ import polars as pl
 
 from benchmarks.new_users import cut_histories, cut_seen
 from stages.common.tables import HISTORIES, SEEN
-from stages.serving.recommender import NEW_USER
+from stages.serving.pipeline import NEW_USER
 
 HISTORY = pl.DataFrame(
     {

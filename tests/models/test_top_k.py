@@ -14,6 +14,17 @@ from stages.models.top_k import (
 from tests.small_tables import scored_lists, seen_pairs, user_movie_pairs
 
 
+def test_an_interaction_matrix_has_the_values_of_the_rows_that_it_keeps() -> None:
+    rows = pl.DataFrame({"user_id": [1, 1, 2, 3], "movie_id": [30, None, 10, 10]})
+    values = np.array([0.5, 7, 7, 0.25])
+    matrix = interaction_matrix(rows, np.array([1, 3]), np.array([10, 20, 30]), values)
+    assert matrix.dtype == np.float32
+    assert matrix.toarray().tolist() == [[0, 0, 0.5], [0.25, 0, 0]]
+    empty = np.array([], dtype=np.int32)
+    assert interaction_matrix(rows, empty, np.array([10])).shape == (0, 1)
+    assert interaction_matrix(rows, np.array([1]), empty).nnz == 0
+
+
 def test_an_interaction_matrix_leaves_other_users_and_movies_out() -> None:
     positives = user_movie_pairs([(1, 20), (3, 10), (3, 30), (2, 10), (3, 99)])
     matrix = interaction_matrix(positives, np.array([1, 3]), np.array([10, 20, 30]))

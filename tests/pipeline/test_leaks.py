@@ -159,7 +159,7 @@ MUTATIONS = {
         "stages/export.py",
         "bundle_as_evaluated: TEST_SNAPSHOT",
         "bundle_as_evaluated: SERVE_SNAPSHOT",
-        "serving/test_recommender.py::test_every_user_of_the_data_gets_the_pipelines_list[basic]",
+        "serving/test_pipeline.py::test_every_user_of_the_data_gets_the_pipelines_list[basic]",
     ),
     "nobody is served a movie that they have rated": Mutation(
         "stages/seen.py",

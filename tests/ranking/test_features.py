@@ -41,6 +41,17 @@ def test_features_do_not_depend_on_the_size_of_the_batches(
     assert table.select("user_id", "movie_id").equals(candidates.select("user_id", "movie_id"))
 
 
+def test_histories_may_be_in_any_order_and_must_have_every_user(
+    context: FeatureContext, histories: pl.DataFrame
+) -> None:
+    candidates = merged_candidates([(1, 3), (2, 1), (2, 3)])
+    table = build_features(candidates, histories, context, list(GROUPS))
+    assert build_features(candidates, histories[::-1], context, list(GROUPS)).equals(table)
+    for lacking in (histories[:1], histories[1:]):
+        with pytest.raises(ValueError, match="lack a user"):
+            build_features(candidates, lacking, context, list(GROUPS))
+
+
 def test_generator_features_have_gaps_to_the_users_best_score() -> None:
     table = generator_features(merged_candidates([(1, 1), (1, 2)]), ["score_gap", "rank"])
     assert table.columns == ["user_id", "movie_id", "rank_x", "score_gap_x"]

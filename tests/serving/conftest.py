@@ -8,18 +8,18 @@ import pytest
 
 from stages.serving.demo import Demo
 from stages.serving.local_server import Server
-from stages.serving.recommender import Recommender
+from stages.serving.pipeline import ServingPipeline
 from tests.serving.http_client import serve
 
 
 @pytest.fixture(scope="module")
-def recommender(tiny_run: Path) -> Recommender:
-    return Recommender(tiny_run / "data" / "bundle")
+def recommender(tiny_run: Path) -> ServingPipeline:
+    return ServingPipeline(tiny_run / "data" / "bundle")
 
 
 @pytest.fixture(scope="module")
-def recommender_as_evaluated(tiny_run: Path) -> Recommender:
-    return Recommender(tiny_run / "data" / "bundle_as_evaluated")
+def recommender_as_evaluated(tiny_run: Path) -> ServingPipeline:
+    return ServingPipeline(tiny_run / "data" / "bundle_as_evaluated")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def bundle(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(recommender: Recommender) -> Iterator[Server]:
+def server(recommender: ServingPipeline) -> Iterator[Server]:
     demo = Demo(recommender)
     with serve(Server(demo.page(), demo.routes(), 0)) as running:
         yield running

@@ -12,24 +12,23 @@ import pytest
 from stages.common.stage import StageError
 from stages.serving import Recommender
 from stages.serving.feedback import Feedback
-from stages.serving.recommender import NEW_USER
-from stages.serving.recommender import Recommender as Pipeline
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from tests.conftest import ROOT
 
 TITLES = {"Toy Story": 3, "Fargo": 7, "Star Wars": 9, "Contact": 11}  # of docs/serving.md
 
 
 @pytest.fixture(scope="module")
-def api(recommender: Pipeline) -> Recommender:
+def api(recommender: ServingPipeline) -> Recommender:
     return Recommender(recommender)
 
 
-def title_of(recommender: Pipeline, movie: int) -> str:
+def title_of(recommender: ServingPipeline, movie: int) -> str:
     return recommender.catalogue.filter(movie_id=movie)["title"][0]
 
 
 def test_stars_from_four_on_are_liked_and_the_newest_of_a_movie_count(
-    api: Recommender, recommender: Pipeline
+    api: Recommender, recommender: ServingPipeline
 ) -> None:
     title = title_of(recommender, 3)
     ratings = {"3": 2, 7: 4.0, "8": 3.5, "9": 5, title: 5}
@@ -41,7 +40,9 @@ def test_stars_from_four_on_are_liked_and_the_newest_of_a_movie_count(
     assert api._feedback(ratings) == Feedback([7, 9, 3], [8])
 
 
-def test_movies_add_to_the_ratings_of_a_user(api: Recommender, recommender: Pipeline) -> None:
+def test_movies_add_to_the_ratings_of_a_user(
+    api: Recommender, recommender: ServingPipeline
+) -> None:
     best = recommender.for_person(42, [], 3)["movie_id"].to_list()
     liked, disliked, seen = ([str(movie)] for movie in best)
     expected = recommender.for_person(42, best[:1], 5, disliked=best[1:2], seen=best[2:])
@@ -55,7 +56,7 @@ def test_an_option_counts_more_than_a_rating(api: Recommender) -> None:
     assert table["movie_id"].equals(api.recommend(liked=["3"])["movie_id"])
 
 
-def test_many_users_get_the_lists_of_each(api: Recommender, recommender: Pipeline) -> None:
+def test_many_users_get_the_lists_of_each(api: Recommender, recommender: ServingPipeline) -> None:
     table = pl.concat(api.recommend_users(k=4))
     assert set(table["user_id"]) == set(recommender.users.tolist())
     some = pl.concat(api.recommend_users([42, "7"], k=4))
@@ -83,7 +84,9 @@ def test_what_is_not_in_the_data_is_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_the_code_of_the_page_runs(tiny_run: Path, tmp_path: Path, recommender: Pipeline) -> None:
+def test_the_code_of_the_page_runs(
+    tiny_run: Path, tmp_path: Path, recommender: ServingPipeline
+) -> None:
     page = (ROOT / "docs" / "serving.md").read_text()
     (code,) = (
         c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Recommender.load" in c

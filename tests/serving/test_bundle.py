@@ -122,8 +122,6 @@ def test_an_older_bundle_is_to_be_exported_again(bundle: Path) -> None:
         ("fusion_k", -1.0),
         ("fusion_k", float("nan")),
         ("max_length", 0),
-        ("num_threads", 0),
-        ("num_threads", 100_000),
         ("generators", []),
         ("generators", ["ease", "unknown"]),
         ("generators", "ease"),

@@ -15,7 +15,7 @@ import pytest
 
 from stages.serving.demo import MAX_PICKS, MAX_QUERY, Demo, name_movies
 from stages.serving.local_server import MAX_BODY, Server, content_security_policy
-from stages.serving.recommender import NEW_USER, Recommender
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from tests.conftest import ROOT
 from tests.serving.commands import run_command
 from tests.serving.http_client import JSON, send
@@ -28,7 +28,7 @@ def recommend(server: Server, body: object) -> tuple[int, dict]:
 
 
 def test_search_finds_all_words_in_any_order_by_popularity(
-    server: Server, recommender: Recommender
+    server: Server, recommender: ServingPipeline
 ) -> None:
     response, content = send(server, "GET", "/api/movies?q=1982+no.+3+FILM")
     assert response.status == 200
@@ -58,7 +58,7 @@ def test_movies_are_found_by_their_ids(server: Server) -> None:
 
 
 def test_recommendations_are_those_of_the_recommender(
-    server: Server, recommender: Recommender
+    server: Server, recommender: ServingPipeline
 ) -> None:
     status, value = recommend(server, {"liked": [3, 7]})
     assert status == 200
@@ -178,7 +178,7 @@ def test_a_port_in_use_and_a_missing_bundle_are_one_line(
 
 
 def test_the_command_serves_the_page_until_it_is_interrupted(
-    bundle: Path, recommender: Recommender
+    bundle: Path, recommender: ServingPipeline
 ) -> None:
     command = [sys.executable, "-m", "stages.serving", "demo", "--port", "0"]
     command += ["--bundle", str(bundle)]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from stages.serving.local_server import Server
-from stages.serving.recommender import NEW_USER, Recommender
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 from tests.browser import open_tab
 
 
@@ -20,7 +20,7 @@ def page(server: Server) -> Iterator[Any]:
         yield tab
 
 
-def test_a_person_searches_picks_two_and_sees_why(page, recommender: Recommender) -> None:
+def test_a_person_searches_picks_two_and_sees_why(page, recommender: ServingPipeline) -> None:
     page.wait_for_selector("#list li")
     assert page.inner_text("#list-title") == "Liked by many"
     page.keyboard.type("no. 3 ")  # the field has the focus
@@ -59,7 +59,7 @@ def test_a_person_searches_picks_two_and_sees_why(page, recommender: Recommender
 
 
 def test_a_person_rates_low_and_has_seen_movies_and_the_address_keeps_them(
-    page, server: Server, recommender: Recommender
+    page, server: Server, recommender: ServingPipeline
 ) -> None:
     page.click("#list li:nth-child(1) .add")
     page.wait_for_selector("#status:has-text('1 pick')")

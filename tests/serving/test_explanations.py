@@ -4,12 +4,12 @@ import pytest
 
 from stages.ranking.feature_groups import FeatureContext
 from stages.serving.explanations import cosines, explain, item_weights
-from stages.serving.recommender import Recommender
+from stages.serving.pipeline import ServingPipeline
 from tests.small_tables import user_histories, user_movie_pairs
 
 
 @pytest.fixture(scope="module")
-def served(recommender: Recommender) -> pl.DataFrame:
+def served(recommender: ServingPipeline) -> pl.DataFrame:
     """All candidates of all users."""
     return pl.concat(recommender.for_users(recommender.users, 10_000))
 
@@ -31,7 +31,7 @@ def expected_explanation(context: FeatureContext, history: list[int], movie: int
 
 
 def expected_explanations(
-    recommender: Recommender, context: FeatureContext, recommendations: pl.DataFrame
+    recommender: ServingPipeline, context: FeatureContext, recommendations: pl.DataFrame
 ) -> list[int | None]:
     history = dict(recommender.histories.select("user_id", "history").iter_rows())
     return [
@@ -41,7 +41,7 @@ def expected_explanations(
 
 
 def test_the_movie_with_the_largest_weight_explains(
-    recommender: Recommender, served: pl.DataFrame
+    recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     expected = expected_explanations(recommender, recommender.context, served)
     assert served["explanation_id"].to_list() == expected
@@ -52,7 +52,7 @@ def test_the_movie_with_the_largest_weight_explains(
 
 
 def test_the_vectors_explain_a_movie_that_no_item_item_model_has(
-    recommender: Recommender, served: pl.DataFrame
+    recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     empty = {
         name: (np.full_like(index, -1), weights)
@@ -66,7 +66,7 @@ def test_the_vectors_explain_a_movie_that_no_item_item_model_has(
 
 
 def test_the_newest_movie_explains_if_weights_are_equal(
-    recommender: Recommender, served: pl.DataFrame
+    recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     equal = {
         name: (index, np.ones_like(weights))
@@ -81,7 +81,7 @@ def test_the_newest_movie_explains_if_weights_are_equal(
 
 
 def test_another_item_item_model_explains_before_the_vectors(
-    recommender: Recommender, served: pl.DataFrame
+    recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     index, weights = recommender.context.item_item["ease"]
     models = {"cooccurrence": (index, np.ones_like(weights))}

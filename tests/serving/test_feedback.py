@@ -4,7 +4,7 @@ import pytest
 
 from stages.common.tables import HISTORIES, SEEN
 from stages.serving.feedback import Feedback, add_feedback, empty_history, join_feedback
-from stages.serving.recommender import NEW_USER, Recommender
+from stages.serving.pipeline import NEW_USER, ServingPipeline
 
 ALL = 10_000
 HISTORY = pl.DataFrame([(7, 7, 3, [5, 2, 9], [100, 200, 300])], schema=HISTORIES, orient="row")
@@ -70,7 +70,9 @@ def test_what_is_said_later_counts_and_any_opinion_more_than_having_seen() -> No
     assert join_feedback(older, newer) == Feedback([3, 4, 6], [5, 1], [7, 2, 8])
 
 
-def ease_list(recommender: Recommender, profile: dict[int, float], exclude: set[int]) -> list[int]:
+def ease_list(
+    recommender: ServingPipeline, profile: dict[int, float], exclude: set[int]
+) -> list[int]:
     """The movies by their EASE score for a profile, best first."""
     model = recommender.models["ease"]
     ids, weights = model["movie_ids"], model["weights"]
@@ -86,7 +88,7 @@ def served_ease_list(served: pl.DataFrame) -> list[int]:
 
 
 def test_low_ratings_of_a_new_user_have_the_weight_of_those_of_users_of_the_data(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole list
     weight = float(recommender.models["ease"]["low_weight"])
@@ -101,7 +103,7 @@ def test_low_ratings_of_a_new_user_have_the_weight_of_those_of_users_of_the_data
 
 
 def test_movies_that_a_new_user_has_only_seen_change_no_score_and_are_not_recommended(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)
     without = recommender.for_person(NEW_USER, [3], ALL)
@@ -114,7 +116,7 @@ def test_movies_that_a_new_user_has_only_seen_change_no_score_and_are_not_recomm
 
 @pytest.mark.parametrize("feedback", [{}, {"disliked": [7]}, {"seen": [7]}])
 def test_a_new_user_who_likes_nothing_gets_a_list_without_explanations(
-    recommender: Recommender, feedback: dict[str, list[int]]
+    recommender: ServingPipeline, feedback: dict[str, list[int]]
 ) -> None:
     served = recommender.for_person(NEW_USER, [], 5, **feedback)
     assert served.height == 5

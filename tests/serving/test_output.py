@@ -9,15 +9,17 @@ import polars as pl
 import pytest
 
 from stages.serving.output import MAX_WIDTH, cells, fit, format_table, write_file, write_rows
-from stages.serving.recommender import NEW_USER, SERVED, Recommender
+from stages.serving.pipeline import NEW_USER, SERVED, ServingPipeline
 
 
 @pytest.fixture(scope="module")
-def served(recommender: Recommender) -> pl.DataFrame:
+def served(recommender: ServingPipeline) -> pl.DataFrame:
     return recommender.for_person(NEW_USER, [5], 3)
 
 
-def test_a_table_has_a_line_for_each_movie(recommender: Recommender, served: pl.DataFrame) -> None:
+def test_a_table_has_a_line_for_each_movie(
+    recommender: ServingPipeline, served: pl.DataFrame
+) -> None:
     lines = format_table(served, recommender.movie_ids).splitlines()
     assert lines[0].split() == ["#", "title", "genres", "score"]
     assert len(lines) == 4
@@ -26,7 +28,7 @@ def test_a_table_has_a_line_for_each_movie(recommender: Recommender, served: pl.
 
 
 def test_the_explanations_are_columns_of_their_own(
-    recommender: Recommender, served: pl.DataFrame
+    recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     served = served.with_columns(
         explanation_id=pl.Series([5, None, 5], dtype=pl.Int32),
@@ -109,7 +111,7 @@ def test_no_rows_are_an_empty_list() -> None:
 
 @pytest.mark.parametrize("kind", ["json", "csv", "parquet"])
 def test_an_interrupted_run_leaves_the_old_file(
-    recommender: Recommender, tmp_path: Path, kind: str
+    recommender: ServingPipeline, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / f"out.{kind}"
     write_file(recommender.for_users(recommender.users[:3], 2), path, kind, SERVED)

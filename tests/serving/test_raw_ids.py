@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
+from stages.serving.pipeline import ServingPipeline
 from stages.serving.raw_ids import find_users, read_raw_ids, with_raw_ids
-from stages.serving.recommender import Recommender
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_users_are_found_by_the_ids_of_the_raw_data() -> None:
         find_users(pl.Series(["a\nb", "c\x1b"]), user_ids)
 
 
-def test_only_ids_that_are_no_plain_numbers_become_text(recommender: Recommender) -> None:
+def test_only_ids_that_are_no_plain_numbers_become_text(recommender: ServingPipeline) -> None:
     served = recommender.for_person(int(recommender.users[0]), [], 3)
     users, movies = recommender.user_ids, recommender.movie_ids
     assert with_raw_ids(served, users, movies).equals(served)

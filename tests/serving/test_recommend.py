@@ -13,7 +13,7 @@ import pytest
 
 from stages.common.checksums import write_checksums
 from stages.serving.output import format_table
-from stages.serving.recommender import NEW_USER, SERVED, Recommender
+from stages.serving.pipeline import NEW_USER, SERVED, ServingPipeline
 from tests.conftest import ROOT
 from tests.serving.commands import run_command
 
@@ -62,7 +62,7 @@ def run_recommend(folder: Path, bundle: Path, *arguments: str) -> subprocess.Com
 
 
 def test_a_new_person_rates_and_never_gets_what_is_rated_or_seen(
-    bundle: Path, tmp_path: Path, recommender: Recommender
+    bundle: Path, tmp_path: Path, recommender: ServingPipeline
 ) -> None:
     movies = ("--liked", "film no 3", "--disliked", "FILM no. 7", "--seen", "Film, No. 9 (1988)")
     result = run_recommend(tmp_path, bundle, *movies, "--top", "100", "--format", "json")
@@ -76,7 +76,7 @@ def test_a_new_person_rates_and_never_gets_what_is_rated_or_seen(
 
 
 def test_an_option_counts_more_than_the_file_of_ratings(
-    bundle: Path, tmp_path: Path, recommender: Recommender
+    bundle: Path, tmp_path: Path, recommender: ServingPipeline
 ) -> None:
     rows = ["title,stars", "film no 3,5", "Film No. 7,4", "Film No. 9,1", "Film No. 99,1"]
     (tmp_path / "r.csv").write_text("\n".join(rows))
@@ -128,7 +128,7 @@ def test_what_is_not_in_the_bundle_is_one_line(
 
 
 def test_several_users_get_a_table_each_or_rows_with_their_ids(
-    bundle: Path, tmp_path: Path, recommender: Recommender
+    bundle: Path, tmp_path: Path, recommender: ServingPipeline
 ) -> None:
     users = ("--user", "42", "--user", "7", "--user", "42", "--top", "2")
     lists = [recommender.for_person(user, [], 2) for user in (42, 7)]
@@ -142,7 +142,7 @@ def test_several_users_get_a_table_each_or_rows_with_their_ids(
 
 
 def test_many_users_go_to_the_terminal_as_well(
-    bundle: Path, tmp_path: Path, recommender: Recommender
+    bundle: Path, tmp_path: Path, recommender: ServingPipeline
 ) -> None:
     (tmp_path / "users.txt").write_text("42\n7\n")
     options = ("--users", "users.txt", "--top", "2")
@@ -179,7 +179,7 @@ def test_people_read_and_write_their_own_ids(own_bundle: Path, tmp_path: Path) -
     table = pl.read_parquet(out)
     text_ids = {"user_id": pl.String, "movie_id": pl.String, "explanation_id": pl.String}
     assert table.schema == pl.Schema({**SERVED, **text_ids})
-    served = pl.concat(Recommender(own_bundle).for_users([7, 42], 3))
+    served = pl.concat(ServingPipeline(own_bundle).for_users([7, 42], 3))
     assert served["explanation_id"].null_count() < served.height
     for column, prefix in (("user_id", "user-"), ("movie_id", "tt"), ("explanation_id", "tt")):
         expected = served[column].cast(pl.String)

@@ -17,7 +17,6 @@ SMALL = Params(
     early_stopping_rounds=5,
     nfold=3,
     ensemble_size=2,
-    num_threads=2,
 )
 
 

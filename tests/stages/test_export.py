@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages import fusion, histories, train_ranker
+from stages import fusion, histories
 from stages.common.stage import StageError
 from stages.data.snapshots import TEST_SNAPSHOT, read_positives, read_seen
 from stages.export import read_settings
@@ -116,7 +116,6 @@ def test_settings_have_the_bounds_of_their_params(params: Path) -> None:
         "max_candidates": fusion.Params.model_fields["max_candidates"],
         "fusion_k": fusion.Params.model_fields["k"],
         "max_length": histories.Params.model_fields["max_length"],
-        "num_threads": train_ranker.Params.model_fields["num_threads"],
     }
     for name, field in fields.items():
         assert Settings.model_fields[name].metadata == field.metadata

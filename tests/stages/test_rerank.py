@@ -9,6 +9,7 @@ import pytest
 
 from stages import rerank as stage
 from stages.models.boosters import parse_boosters
+from stages.ranking.scorer import Scorer
 from stages.rerank import rerank, rerank_out_of_fold
 from stages.train_ranker import lightgbm_params, train
 from tests.damage import assert_damage_is_refused
@@ -21,7 +22,7 @@ def test_reranking_is_a_permutation_by_the_mean_score(objective: str) -> None:
     table = noisy_examples()
     options = lightgbm_params(SMALL, ranker_params(objective), seed=1)
     boosters, *_ = train(table, SMALL, options, seed=1)
-    ordered = rerank(boosters, table, threads=2)
+    ordered = rerank(Scorer(boosters), table, threads=2)
     keys = ["user_id", "movie_id"]
     assert ordered.select(keys).sort(keys).equals(table.select(keys).sort(keys))
     assert ordered.group_by("user_id").agg(pl.col("rank").max())["rank"].to_list() == [20] * 120
@@ -35,10 +36,12 @@ def test_features_are_taken_by_their_names_in_the_order_of_the_boosters() -> Non
     table = noisy_examples()
     options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
     boosters, *_ = train(table, SMALL, options, seed=1)
-    ordered = rerank(boosters, table.select("user_id", "movie_id", "hint", "noise"), threads=1)
+    ordered = rerank(
+        Scorer(boosters), table.select("user_id", "movie_id", "hint", "noise"), threads=1
+    )
     columns = ["noise", "movie_id", "other", "hint", "user_id"]
     shuffled = table.with_columns(other=pl.lit(1.0)).select(columns)
-    assert rerank(boosters, shuffled, threads=1).equals(ordered)
+    assert rerank(Scorer(boosters), shuffled, threads=1).equals(ordered)
 
 
 def test_equal_scores_are_ordered_by_movie() -> None:
@@ -46,7 +49,7 @@ def test_equal_scores_are_ordered_by_movie() -> None:
     values, labels = table.select("hint", "noise").to_numpy(), table["label"].to_numpy()
     data = lgb.Dataset(values, labels, feature_name=["hint", "noise"])
     constant = lgb.train({"verbosity": -1, "min_data_in_leaf": 1000}, data, num_boost_round=1)
-    ordered = rerank([constant], table, threads=1)
+    ordered = rerank(Scorer([constant]), table, threads=1)
     assert ordered["score"].n_unique() == 1
     assert ordered["movie_id"].to_list() == [*range(5)] * 3
     assert ordered["rank"].to_list() == [1, 2, 3, 4, 5] * 3
@@ -62,7 +65,7 @@ def test_a_user_is_ranked_by_the_booster_that_has_not_seen_them() -> None:
     assert lists.height == table.height
     for fold, booster in enumerate(parse_boosters(folds.boosters)):
         rows = features.join(users.filter(fold=fold), on="user_id", how="semi")
-        expected = rerank([booster], rows, threads=1)
+        expected = rerank(Scorer([booster]), rows, threads=1)
         assert lists.join(rows, on="user_id", how="semi").equals(expected)
     first = rerank_out_of_fold(folds._replace(boosters=folds.boosters[:1]), features, users, 1)
     assert set(first["user_id"]) == set(users.filter(fold=0)["user_id"])

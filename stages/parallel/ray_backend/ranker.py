@@ -133,8 +133,7 @@ def train_loop(config: dict[str, Any]) -> None:
     examples = ray.get(config["shards"][rank])
     holder, network_options = connect_network()
     # More threads than processors wait for each other, and are several times slower.
-    threads = min(config["params"].num_threads, node_processors())
-    threads = max(1, threads // context.get_local_world_size())
+    threads = max(1, node_processors() // context.get_local_world_size())
     averager = MetricAverager(all_gather, examples["user_id"].n_unique())
     trained = config["train"](
         examples,

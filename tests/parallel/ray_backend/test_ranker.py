@@ -27,7 +27,6 @@ PARAMS = Params(
     early_stopping_rounds=10,
     nfold=3,
     ensemble_size=2,
-    num_threads=1,
 )
 RANKER = RankerParams(
     candidates="merged",

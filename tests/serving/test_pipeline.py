@@ -11,7 +11,7 @@ from stages.common.stage import StageError
 from stages.common.tables import RECOMMENDATIONS
 from stages.models.towers import movie_embeddings
 from stages.serving.bundle import Settings
-from stages.serving.recommender import NEW_USER, SERVED, Recommender, check_code
+from stages.serving.pipeline import NEW_USER, SERVED, ServingPipeline, check_code
 from tests.serving.bundles import export_ranker
 
 ALL = 10_000
@@ -22,7 +22,7 @@ def test_every_user_of_the_data_gets_the_pipelines_list(
     tiny_run: Path, tmp_path: Path, ranker: str
 ) -> None:
     bundle = export_ranker(tiny_run, ranker, tmp_path).with_name("bundle_as_evaluated")
-    recommender = Recommender(bundle)
+    recommender = ServingPipeline(bundle)
     expected = pl.read_parquet(
         tiny_run / "data" / "recommendations" / f"ranker_{ranker}" / "test.parquet"
     )
@@ -39,10 +39,10 @@ def test_every_user_of_the_data_gets_the_pipelines_list(
 
 
 def test_batches_and_the_order_of_the_users_change_nothing(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_batch = pl.concat(recommender.for_users(recommender.users, 5))
-    monkeypatch.setattr("stages.serving.recommender.SERVING_BATCH_USERS", 7)
+    monkeypatch.setattr("stages.serving.pipeline.SERVING_BATCH_USERS", 7)
     batch_sizes: list[int] = []
     users = np.concatenate([recommender.users[::-1], recommender.users[:3]])
     batches = list(recommender.for_users(users, 5, batch_sizes.append))
@@ -52,7 +52,7 @@ def test_batches_and_the_order_of_the_users_change_nothing(
 
 
 def test_served_generators_are_those_with_the_movie_and_its_rank_there(
-    tiny_run: Path, recommender_as_evaluated: Recommender
+    tiny_run: Path, recommender_as_evaluated: ServingPipeline
 ) -> None:
     recommender = recommender_as_evaluated
     user = int(recommender.users[4])
@@ -67,7 +67,7 @@ def test_served_generators_are_those_with_the_movie_and_its_rank_there(
 
 
 def test_nobody_is_recommended_a_movie_that_they_have_rated(
-    tiny_run: Path, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole lists
     seen = recommender.seen
@@ -90,7 +90,7 @@ def test_nobody_is_recommended_a_movie_that_they_have_rated(
         assert not {*known, alone[0]} & set(with_movie)
 
 
-def test_a_new_user_gets_unseen_movies_from_all_generators(recommender: Recommender) -> None:
+def test_a_new_user_gets_unseen_movies_from_all_generators(recommender: ServingPipeline) -> None:
     served = recommender.for_person(NEW_USER, [3, 7, 3], 8)
     assert served.height == 8
     assert served.schema == SERVED
@@ -104,7 +104,7 @@ def test_a_new_user_gets_unseen_movies_from_all_generators(recommender: Recommen
 
 @pytest.mark.parametrize("name", ["id", "genre", "hard_negative"])
 def test_a_two_tower_retriever_scores_a_new_users_movies_by_the_vectors_of_the_liked_ones(
-    name: str, tiny_run: Path, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny_run: Path, recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recommender, "candidate_limit", ALL)  # serve the whole list
     count = recommender.settings.candidates
@@ -129,7 +129,7 @@ def test_a_two_tower_retriever_scores_a_new_users_movies_by_the_vectors_of_the_l
 
 
 def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
-    recommender: Recommender,
+    recommender: ServingPipeline,
 ) -> None:
     user = int(recommender.users[0])
     without = recommender.for_person(user, [], ALL)
@@ -141,7 +141,7 @@ def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
     assert recommender.for_person(user, [positive], ALL).equals(without)
 
 
-def recommend_with(recommender: Recommender, user: int, movie: int) -> pl.DataFrame:
+def recommend_with(recommender: ServingPipeline, user: int, movie: int) -> pl.DataFrame:
     """All recommendations to `user` with `movie` as the newest positive."""
     length = recommender.settings.max_length
     history = recommender.histories.filter(pl.col("user_id") == user).with_columns(
@@ -155,7 +155,7 @@ def recommend_with(recommender: Recommender, user: int, movie: int) -> pl.DataFr
 
 
 def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
-    recommender: Recommender,
+    recommender: ServingPipeline,
 ) -> None:
     user = int(recommender.users[3])
     movie = recommender.for_person(user, [], 1)["movie_id"][0]
@@ -164,7 +164,7 @@ def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
 
 
 def test_a_movie_that_a_user_rated_low_and_now_likes_is_a_positive(
-    recommender: Recommender,
+    recommender: ServingPipeline,
 ) -> None:
     user, movie = recommender.seen.filter(~pl.col("positive")).row(0)[:2]
     without = recommender.for_person(user, [], ALL)
@@ -175,14 +175,14 @@ def test_a_movie_that_a_user_rated_low_and_now_likes_is_a_positive(
     assert with_movie.equals(recommend_with(recommender, user, movie))
 
 
-def test_the_seen_movies_are_those_of_the_given_users(recommender: Recommender) -> None:
+def test_the_seen_movies_are_those_of_the_given_users(recommender: ServingPipeline) -> None:
     for users in (recommender.users[4:5], recommender.users[[1, 2, 6, 9]], recommender.users):
         expected = recommender.seen.filter(pl.col("user_id").is_in(users))
         assert recommender.seen_by(users).equals(expected)
         assert expected["user_id"].n_unique() == len(users)
 
 
-def test_users_without_a_positive_are_named(recommender: Recommender) -> None:
+def test_users_without_a_positive_are_named(recommender: ServingPipeline) -> None:
     with pytest.raises(StageError, match=r"user 999: has no positive; give others"):
         recommender.for_person(999, [], 3)
     users = np.array([1, *range(900, 910)])
@@ -191,7 +191,7 @@ def test_users_without_a_positive_are_named(recommender: Recommender) -> None:
 
 
 def test_a_user_without_a_positive_is_named_as_in_the_raw_data(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+    recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = pl.DataFrame({"user_id": [1, 900], "raw_id": ["ann", "bob"]})
     monkeypatch.setattr(recommender, "user_ids", ids)
@@ -209,7 +209,6 @@ def test_a_bundle_of_other_code_is_refused() -> None:
         retriever="history",
         feature_groups=["rank", "genre"],
         max_length=8,
-        num_threads=1,
     )
     check_code(settings, {"history"})
     other = settings.model_copy(update={"generators": ["cooccurrence"]})

@@ -13,12 +13,12 @@ import polars as pl
 
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
-from stages.common.tables import CATALOGUE, RECOMMENDATIONS
 from stages.embeddings import embedding_table
 from stages.fusion import cut, fuse, max_per_user, merge
 from stages.models.boosters import parse_boosters
 from stages.models.towers import movie_embeddings, without_genres
 from stages.models.user_vectors import user_embeddings
+from stages.parallel.process import thread_count
 from stages.ranking.feature_groups import GROUPS
 from stages.ranking.features import (
     GENERATOR_GROUPS,
@@ -26,26 +26,18 @@ from stages.ranking.features import (
     build_features,
     generator_features,
 )
+from stages.ranking.scorer import Scorer
 from stages.rerank import rerank
 from stages.serving.bundle import Settings, read_bundle
 from stages.serving.explanations import explain
 from stages.serving.feedback import Feedback, add_feedback, empty_history
 from stages.serving.raw_ids import abbreviate
+from stages.serving.served_rows import SERVED, served_rows
 
+__all__ = ["NEW_USER", "SERVED", "ServingPipeline", "check_code"]
 SERVING_BATCH_USERS = 256  # bounds the memory of serving many users
 NEW_USER = -1  # an id that no data set has
 Vectors = dict[str, tuple[np.ndarray, np.ndarray]]  # by retriever: user ids and their vectors
-# RECOMMENDATIONS, with the columns that people read.
-SERVED = pl.Schema(
-    {
-        **RECOMMENDATIONS,
-        "title": pl.String,
-        "genres": CATALOGUE["genres"],
-        "generators": pl.List(pl.String),  # each with the movie's rank in its list
-        "explanation_id": pl.Int32,  # a movie of the history, or null
-        "explanation": pl.String,  # its title
-    }
-)
 
 
 def check_code(settings: Settings, towers: Container[str]) -> None:
@@ -59,7 +51,7 @@ def check_code(settings: Settings, towers: Container[str]) -> None:
             raise StageError(f"stages/ranking: has no feature group {group!r}; {cure}")
 
 
-class Recommender:
+class ServingPipeline:
     """The models and tables of a bundle, loaded once.
 
     A retriever that learns a vector per user folds new users in (`stages.models.user_vectors`).
@@ -82,7 +74,7 @@ class Recommender:
         self.indexes = bundle.indexes
         self.towers = {name: without_genres(bundle.arrays[name]) for name in bundle.indexes}
         self.models = {n: a for n, a in bundle.arrays.items() if n not in bundle.indexes}
-        self.boosters = parse_boosters(bundle.boosters)
+        self.scorer = Scorer(parse_boosters(bundle.boosters))
         retriever = bundle.arrays[self.settings.retriever]
         self.context = build_context(
             catalogue=self.catalogue,
@@ -127,7 +119,7 @@ class Recommender:
             seen: SEEN of these users.
         """
         # One user is too little work for several threads, which would wait for each other.
-        threads = 1 if histories.height == 1 else self.settings.num_threads
+        threads = 1 if histories.height == 1 else thread_count()
         faiss.omp_set_num_threads(threads)
         vectors = {n: user_embeddings(arrays, histories) for n, arrays in self.towers.items()}
         merged = merge(self.generator_lists(histories, seen, vectors))
@@ -138,7 +130,7 @@ class Recommender:
         context = self.context._replace(user_vectors=vectors[self.settings.retriever])
         features = generator_features(merged, groups)
         features = build_features(features, histories, context, groups)
-        return rerank(self.boosters, features, threads), merged
+        return rerank(self.scorer, features, threads), merged
 
     def recommend(self, histories: pl.DataFrame, seen: pl.DataFrame, top: int) -> pl.DataFrame:
         """Return SERVED rows of each user's `top` best movies, sorted by user and rank.
@@ -149,23 +141,9 @@ class Recommender:
             top: Movies per user.
         """
         ranked, merged = self.rank(histories, seen)
-        recommendations = ranked.filter(pl.col("rank") <= top)
-        ranks = [
-            pl.when(pl.col(f"rank_{n}").is_not_null()).then(pl.format(n + " {}", f"rank_{n}"))
-            for n in self.settings.generators
-        ]
-        titles = self.catalogue.select("movie_id", "title", "genres")
-        explanations = titles.select(explanation_id="movie_id", explanation="title")
-        return (
-            recommendations.with_columns(
-                explanation_id=explain(self.context, histories, recommendations)
-            )
-            .join(merged, on=["user_id", "movie_id"], how="left", maintain_order="left")
-            .with_columns(generators=pl.concat_list(ranks).list.drop_nulls())
-            .join(titles, on="movie_id", how="left", maintain_order="left")
-            .join(explanations, on="explanation_id", how="left", maintain_order="left")
-            .select(pl.col(name).cast(kind) for name, kind in SERVED.items())
-        )
+        best = ranked[np.flatnonzero(ranked["rank"].to_numpy() <= top)]
+        explanations = explain(self.context, histories, best)
+        return served_rows(best, merged, explanations, self.catalogue, self.settings.generators)
 
     def seen_by(self, users: np.ndarray) -> pl.DataFrame:
         """Return SEEN of the sorted `users`.
