@@ -17,7 +17,7 @@ import dvc.api
 import numpy as np
 import polars as pl
 from dvc.exceptions import DvcException
-from scmrepo.exceptions import SCMError
+from dvc.scm import SCMError
 
 from stages.common.console import standard_output
 from stages.common.stage import StageError
@@ -59,11 +59,11 @@ def read_run(revision: str | None) -> Run:
         metrics = dvc.api.metrics_show(METRICS, rev=revision)
     except SCMError:
         raise StageError(f"{name}: is no revision; give a branch, commit or experiment") from None
-    except (DvcException, OSError) as error:
-        cure = "run `dvc repro`" if revision is None else "compare with a newer one"
-        raise StageError(f"{name}: has no {METRICS} ({error}); {cure}") from None
+    except (DvcException, OSError):
+        metrics = {}
     if not metrics:
-        raise StageError(f"{name}: has no {METRICS}; run `dvc repro` there")
+        cure = "run `dvc repro`" if revision is None else "compare with one that has"
+        raise StageError(f"{name}: has no {METRICS}; {cure}")
     try:
         with dvc.api.open(VALUES, rev=revision, mode="rb") as file:
             values = pl.read_parquet(file.read())

@@ -1,9 +1,15 @@
 """What a comparison of two runs says."""
 
+import shutil
+from pathlib import Path
+
 import polars as pl
 import pytest
+from dvc.repo import Repo
 
-from stages.reporting.compare import Run, compare, flatten
+from stages.common.stage import StageError
+from stages.reporting.compare import Run, compare, flatten, read_run
+from tests.conftest import ROOT
 
 SYSTEMS = ["popularity", "item_knn", "ease", "id", "genre", "history", "ranker_hit"]
 
@@ -85,3 +91,21 @@ def test_the_best_system_is_first(system: str) -> None:
     lines = list(compare(run_of("a", shift), run_of("b", shift)))
     first = lines[lines.index(next(line for line in lines if line.startswith("  system"))) + 1]
     assert first.split()[0] == system
+
+
+def test_an_unknown_revision_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    message = r"^no-such: is no revision; give a branch, commit or experiment$"
+    with pytest.raises(StageError, match=message):
+        read_run("no-such")
+
+
+def test_a_workspace_without_figures_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True).close()
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    message = r"^workspace: has no metrics/validation\.json; run `dvc repro`$"
+    with pytest.raises(StageError, match=message):
+        read_run(None)
