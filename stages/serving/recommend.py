@@ -1,7 +1,7 @@
 """Recommend from the bundle, for one person or for many users.
 
     python -m stages.serving recommend --user 42
-    python -m stages.serving recommend --liked "Toy Story" --disliked 260 --seen Fargo
+    python -m stages.serving recommend --liked "Toy Story" --disliked Contact --seen Fargo
     python -m stages.serving recommend --ratings letterboxd/ratings.csv
     python -m stages.serving recommend --users all --out recommendations.parquet
     python -m stages.serving recommend --user 42 --as-evaluated  # without the user's test target
