@@ -23,6 +23,7 @@ from stages.common.tables import CATALOGUE, HISTORIES, RECOMMENDATIONS, read_tab
 from stages.evaluation.metrics import rank_systems
 from stages.reporting.charts import CHARTS, draw
 from stages.reporting.examples import choose_users, newest_positives, step_heads
+from stages.reporting.glossary import glossary
 from stages.reporting.html_page import Html, element, figure, page, section
 from stages.reporting.parts import (
     board_table,
@@ -33,11 +34,16 @@ from stages.reporting.parts import (
     parameters,
     quality_table,
     statistics,
+    system_table,
     timing_table,
+    verdict_box,
+    without_folders,
 )
+from stages.reporting.verdict import rule_sentence, served_sentence, verdict
 
 NUM_EXAMPLE_MOVIES = 10
 NUM_STAGES = 12  # the rows of the table of timings
+TIMED_SOURCE = "ml-100k"  # the data set of benchmarks/timings.csv
 
 
 def raw_file_versions(folder: Path) -> list[tuple[str, int, str]]:
@@ -59,12 +65,15 @@ def draw_charts(tables: Path, templates: Path) -> dict[str, Html]:
     return charts
 
 
-def example_users(histories: Path, catalogue: Path, paths: dict[str, Path]) -> list[Html]:
+def example_users(
+    histories: Path, catalogue: Path, ids: Path, paths: dict[str, Path]
+) -> list[Html]:
     """Return one part for each example user.
 
     Args:
         histories: HISTORIES of the snapshot `test`.
         catalogue: CATALOGUE.
+        ids: The id maps of the stage `clean`.
         paths: RECOMMENDATIONS by step, in the order of the pipeline.
     """
     movies, history_table = read_table(catalogue, CATALOGUE), read_table(histories, HISTORIES)
@@ -75,12 +84,32 @@ def example_users(histories: Path, catalogue: Path, paths: dict[str, Path]) -> l
         step: read_table(path, RECOMMENDATIONS).filter(is_example) for step, path in paths.items()
     }
     lengths = dict(history_table.select("user_id", "history_length").iter_rows())
+    sources = dict(history_table.select("user_id", "source_user_id").iter_rows())
+    raw_ids = dict(read_table(ids / "users.parquet").select("user_id", "raw_id").iter_rows())
     parts = []
     for user in users:
         newest = newest_positives(history_table, user, movies, NUM_EXAMPLE_MOVIES)
         heads = step_heads(lists, user, movies, NUM_EXAMPLE_MOVIES)
-        parts.append(example(user, lengths[user], newest, heads))
+        parts.append(example(raw_ids[sources[user]], lengths[user], newest, heads))
     return parts
+
+
+def verdict_of_run(metrics: Path, board: dict[str, dict[str, float]], split: dict) -> Html:
+    """Return the box at the top of the page."""
+    rankers = [ranker_system(name) for name in block_names("rankers")]
+    sentences = verdict(
+        board,
+        read_csv(metrics / "intervals.csv"),
+        read_csv(metrics / "plots" / "main_metrics.csv"),
+        [name for name in block_names("retrievers") if name in board],
+        [name for name in rankers if name in board],
+        rule_sentence(
+            split, read_value("time_split.method", str), read_value("candidates.exclude", str)
+        ),
+    )
+    served = ranker_system(read_value("export.ranker", str))
+    reason = served_sentence(read_csv(metrics / "validation.csv"), served, rankers)
+    return verdict_box(sentences, reason)
 
 
 def example_steps(board: dict[str, dict[str, float]]) -> list[str]:
@@ -102,6 +131,7 @@ class Inputs:
     raw: Path
     histories: Path
     catalogue: Path
+    ids: Path
     candidates: Path
     recommendations: Path
     plots: Path
@@ -117,7 +147,10 @@ def main(inputs: Inputs, report: Path) -> str:
     best_retriever = rank_systems(board, retrievers)[0]
     paths = system_list_paths(example_steps(board), inputs.candidates, inputs.recommendations)
     charts = draw_charts(metrics / "plots", inputs.plots)
+    source = read_value("data.source", str)
     parts: dict[str, list[Html]] = {
+        "Verdict": [verdict_of_run(metrics, board, counts["split"])],
+        "Systems": [introduction("systems"), system_table(glossary(board, read_all()))],
         "Results": [
             introduction("results"),
             board_table(board),
@@ -143,16 +176,15 @@ def main(inputs: Inputs, report: Path) -> str:
         "Ranker features": [charts["importance"]],
         "Examples": [
             introduction("examples"),
-            *example_users(inputs.histories, inputs.catalogue, paths),
+            *example_users(inputs.histories, inputs.catalogue, inputs.ids, paths),
         ],
         "Parameters": [introduction("parameters"), *parameters(read_all())],
-        "Timings": [
-            introduction("timings"),
-            timing_table(read_csv(inputs.timings), NUM_STAGES),
-        ],
     }
+    if source == TIMED_SOURCE:
+        timings = timing_table(read_csv(inputs.timings), NUM_STAGES)
+        parts["Timings"] = [introduction("timings"), timings]
     users = next(iter(board.values()))["users"]
-    lead = f"{read_value('data.source', str)}: {len(board)} systems, {users:,} test users"
+    lead = f"{without_folders(source)}: {len(board)} systems, {users:,} test users"
     sections = [section(title, *body) for title, body in parts.items()]
     text = page("Movie recommender: report", lead, sections)
     with atomic_write(report) as temporary:

@@ -92,9 +92,9 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2530; --page: #fff; --faint: #5d6875;
-  --line: #dde2e8; --card: #f4f6f9; --accent: #1f5fbf; }
+  --line: #dde2e8; --card: #f4f6f9; --accent: #1f5fbf; --better: #1f5fbf; --worse: #a03c00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e7ec; --page: #14181d; --faint: #9aa5b1;
-  --line: #323b46; --card: #1e242b; --accent: #7fb2ff; } }
+  --line: #323b46; --card: #1e242b; --accent: #7fb2ff; --better: #7fb2ff; --worse: #ffb27a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 70rem; color: var(--ink);
   background: var(--page); font: 16px/1.5 system-ui, sans-serif; }
@@ -117,9 +117,15 @@ th, td { padding: .3rem .55rem; text-align: left; vertical-align: top;
 th { background: var(--card); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .best { font-weight: 700; }
-.significant { color: var(--accent); font-weight: 600; }
+.better { color: var(--better); font-weight: 600; }
+.worse { color: var(--worse); font-weight: 600; }
+.verdict { background: var(--card); border-left: 4px solid var(--accent); padding: .4rem 1rem; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 details { margin: .4rem 0; }
 summary { cursor: pointer; }
-@media (max-width: 40rem) { body { font-size: 15px; } h1 { font-size: 1.4rem; } }
+@media (max-width: 40rem) {
+  body { font-size: 15px; padding: 1rem .75rem 3rem; } h1 { font-size: 1.4rem; }
+  nav { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; padding-bottom: .4rem; }
+  .wide th:first-child, .wide td:first-child { position: sticky; left: 0; }
+  .wide td:first-child { background: var(--page); } }
 """

@@ -1,7 +1,8 @@
 """The parts of the report as HTML, from tables and values that are already read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import polars as pl
@@ -12,8 +13,10 @@ from stages.reporting.html_page import Html, element, paragraph, table
 INTRODUCTIONS = {
     "results": "Every test user counts, all movies compete, and no model has seen the targets. The "
     "best value of a column is bold.",
-    "differences": "With 95% paired-bootstrap intervals over users. A difference is coloured if it "
-    "is significant after Holm's correction for the number of comparisons (p < .05).",
+    "differences": "With 95% paired-bootstrap intervals over users. ▲ marks what is better, ▼ what "
+    "is worse, after Holm's correction for the number of comparisons (p < .05).",
+    "systems": "In the order of the pipeline: generators list movies for a user, rankers order "
+    "what generators have listed. A retriever is a generator with a trained tower.",
     "beyond": "The first ten movies of the lists, with 95% bootstrap intervals over users: how "
     "rare they are, in bits (novelty); how much more popular they are than the user's own "
     "positives (popularity lift); how much they differ from each other, by genres and by vectors "
@@ -25,9 +28,9 @@ INTRODUCTIONS = {
     "list of one step. Below a title are its genres and its ranks in the lists to the left (-: not "
     "in that list). The users are chosen by their number of positives; the test targets are not "
     "shown.",
-    "parameters": "All of params.yaml.",
-    "timings": "Seconds of the longest stages in a full run of the default data set on two cores, "
-    "from benchmarks/timings.csv. The times of this run are in the output of dvc repro. They are "
+    "parameters": "All of params.yaml. Of a path on this machine, only the last part is shown.",
+    "timings": "Seconds of the longest stages in a full run of this data set on two cores, from "
+    "benchmarks/timings.csv. The times of this run are in the output of dvc repro. They are "
     "not shown here, because equal inputs must give an equal page.",
 }
 
@@ -63,11 +66,23 @@ def interval_table(intervals: pl.DataFrame, baseline: str) -> Html:
     rows: dict[str, dict[str, Any]] = {}
     for row in intervals.filter(pl.col("against") == baseline).iter_rows(named=True):
         text = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        cell = element("span", text, class_="significant" if row["significant"] else "value")
+        mark, style = ("▲", "better") if row["difference"] > 0 else ("▼", "worse")
+        is_mark = row["significant"]
+        cell = element("span", f"{mark} {text}" if is_mark else text, class_=style * is_mark)
         rows.setdefault(row["system"], {})[row["metric"]] = cell
     lines = [[system, *(cells.get(m, "") for m in MAIN_METRICS)] for system, cells in rows.items()]
     title = f"Difference to {baseline}"
     return table(title, ["system", *MAIN_METRICS], lines, range(1, len(MAIN_METRICS) + 1))
+
+
+def verdict_box(sentences: Sequence[str], served: str) -> Html:
+    """Return the sentences of the verdict, and why the served ranker is the served one."""
+    return element("div", *map(paragraph, [*sentences, served]), class_="verdict")
+
+
+def system_table(rows: Sequence[tuple[str, str, str]]) -> Html:
+    """Return name, kind and description of every system."""
+    return table("Systems", ["system", "kind", "what it is"], rows)
 
 
 def quality_table(qualities: pl.DataFrame) -> Html:
@@ -137,11 +152,18 @@ def flatten(value: Any, key: str) -> list[tuple[str, str]]:
     return [(key, ", ".join(texts))]
 
 
+def without_folders(text: str) -> str:
+    """Return an absolute path as its last part, and any other text as it is."""
+    path = PurePath(text)
+    return f"…/{path.name}" if path.is_absolute() else text
+
+
 def parameters(sections: Mapping[str, Any]) -> list[Html]:
     """Return one folded table per section of params.yaml."""
     parts = []
     for name, value in sections.items():
-        pairs = [(element("code", key), text) for key, text in flatten(value, name)]
+        flat = flatten(value, name)
+        pairs = [(element("code", key), without_folders(text)) for key, text in flat]
         rows = table(f"Parameters of {name}", ["parameter", "value"], pairs)
         parts.append(element("details", element("summary", f"{name} ({len(pairs)})"), rows))
     return parts
@@ -154,12 +176,12 @@ def movie(title: str | None, genres: list[str] | None, ranks: str = "") -> Html:
 
 
 def example(
-    user: int, positives: int, newest: pl.DataFrame, heads: dict[str, pl.DataFrame]
+    user: str, positives: int, newest: pl.DataFrame, heads: dict[str, pl.DataFrame]
 ) -> Html:
     """Return a user's newest positives beside the recommendations of each step.
 
     Args:
-        user: The user's id.
+        user: The user's id in the raw data.
         positives: The number of the user's positives.
         newest: From `stages.reporting.examples.newest_positives`.
         heads: From `stages.reporting.examples.step_heads`.

@@ -1,5 +1,6 @@
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -78,3 +79,25 @@ def test_the_ids_of_a_chart_do_not_depend_on_the_charts_before_it() -> None:
         part = f'<g id="{old}" clip-path="url(#{old})"/><use href="#{old}"/>'
         inline = inline_svg(f'<svg width="9" viewBox="0 0 9 9">{part}</svg>', "one", "t")
         assert inline.endswith('<g id="one_0" clip-path="url(#one_0)"/><use href="#one_0"/></svg>')
+
+
+@pytest.mark.parametrize("name", ["ndcg", "curve"])
+def test_every_line_has_its_name_beside_its_end_and_no_names_overlap(name: str) -> None:
+    chart = CHARTS[name]
+    series = {"ndcg": "system", "curve": "retriever"}[name]
+    ends = {"low": 0.1, "high": 0.5, "just_below": 0.4999, "same": 0.5, "lower": 0.2}
+    rows = [
+        {series: line, chart.x: x, chart.y: end * x / 20}
+        for line, end in ends.items()
+        for x in (1, 5, 20)
+    ]
+    svg = draw(name, chart, pl.DataFrame(rows), PLOTS)
+    labels = re.findall(r'translate\(([\d.]+),([\d.]+)\)"[^>]*>(\w+)</text>', svg)
+    heights = {text: float(y) for x, y, text in labels if text in ends}
+    assert set(heights) == set(ends)
+    ordered = sorted(heights, key=heights.__getitem__)
+    assert set(ordered[:3]) == {"high", "same", "just_below"}
+    assert ordered[3:] == ["lower", "low"]
+    gaps = [heights[b] - heights[a] for a, b in pairwise(ordered)]
+    assert min(gaps) > 10
+    assert "role-legend" not in svg

@@ -1,7 +1,14 @@
 import polars as pl
 
 from benchmarks.timings import stage_seconds
-from stages.reporting.parts import board_table, flatten, interval_table, statistics, timing_table
+from stages.reporting.parts import (
+    board_table,
+    flatten,
+    interval_table,
+    parameters,
+    statistics,
+    timing_table,
+)
 
 
 def test_the_best_value_of_a_column_is_marked() -> None:
@@ -14,12 +21,14 @@ def test_significant_differences_to_the_baseline_are_marked() -> None:
     rows = [
         ("a", "base", "ndcg@10", 0.1, 0.05, 0.15, True),
         ("b", "base", "ndcg@10", 0.1, -0.05, 0.25, False),
+        ("c", "base", "ndcg@10", -0.2, -0.3, -0.1, True),
         ("a", "other", "ndcg@10", 0.7, 0.6, 0.8, True),
     ]
     names = ["system", "against", "metric", "difference", "low", "high", "significant"]
     text = interval_table(pl.DataFrame(rows, schema=names, orient="row"), "base")
-    assert '<span class="significant">+0.100 [+0.050, +0.150]</span>' in text
-    assert '<span class="value">+0.100 [-0.050, +0.250]</span>' in text
+    assert '<span class="better">▲ +0.100 [+0.050, +0.150]</span>' in text
+    assert '<span class="">+0.100 [-0.050, +0.250]</span>' in text
+    assert '<span class="worse">▼ -0.200 [-0.300, -0.100]</span>' in text
     assert "0.700" not in text
 
 
@@ -33,6 +42,13 @@ def test_notices_are_paragraphs_below_the_statistics() -> None:
 def test_parameters_have_dotted_keys() -> None:
     assert flatten({"a": 1, "b": {"c": [1, "d"]}}, "x") == [("x.a", "1"), ("x.b.c", "1, d")]
     assert flatten([True, None], "x") == [("x", "true, null")]
+
+
+def test_a_path_of_this_machine_is_shown_by_its_last_part() -> None:
+    (text,) = parameters({"data": {"source": "/home/reader/books", "other": "ml-1m"}})
+    assert "…/books" in text
+    assert "reader" not in text
+    assert "ml-1m" in text
 
 
 def test_seconds_come_from_the_log_of_a_run() -> None:

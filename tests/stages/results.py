@@ -88,8 +88,15 @@ def write_results(folder: Path) -> None:
     )
     path = data / "embeddings" / "history" / "test" / "movies.parquet"
     write_table(vectors, path, embeddings_schema("movie_id", 4))
-    for name in ("data", "split"):
-        write_json({"users": USERS, "share": 0.5}, metrics / f"{name}.json")
+    write_json({"users": USERS, "share": 0.5}, metrics / "data.json")
+    write_json({"test_users": USERS, "test_targets": USERS}, metrics / "split.json")
+    raw_ids = {"user_id": users, "raw_id": [f"{HOSTILE} {user}" for user in users]}
+    raw_ids = pl.DataFrame(raw_ids, schema_overrides={"user_id": pl.Int32})
+    write_table(raw_ids, data / "ids" / "users.parquet", raw_ids.schema)
+    rows = [(name, USERS, "ndcg@10", 0.1, 0.05, 0.15) for name in SYSTEMS]
+    columns = ["system", "users", "metric", "value", "low", "high"]
+    validation = pl.DataFrame(rows, schema=columns, orient="row")
+    write_csv(validation, metrics / "validation.csv")
     for name in PARAMS["retrievers"]:
         curve = {"epoch": [1, 2], "loss": [2.0, 1.0], "ndcg@10": [0.1, 0.2]}
         write_csv(pl.DataFrame(curve), metrics / "curves" / f"{name}.csv")
@@ -163,6 +170,7 @@ def run_report() -> Path:
         raw=DATA / "raw",
         histories=DATA / "histories" / "test.parquet",
         catalogue=MOVIES / "catalogue.parquet",
+        ids=DATA / "ids",
         candidates=CANDIDATES,
         recommendations=RECOMMENDED,
         plots=ROOT / "plots",

@@ -1,5 +1,6 @@
 """The whole page, from synthetic results, as a browser shows it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from stages import report
 from stages.common.stage import StageError
 from tests.browser import open_tab, outside
+from tests.conftest import edit_params
 from tests.stages.results import (
     PARAMS,
     SYSTEMS,
@@ -64,7 +66,7 @@ def test_equal_results_give_an_equal_page_of_moderate_size(page: Path, folder: P
     assert len(content) < 1_500_000
 
 
-@pytest.mark.parametrize("name", ["intervals.csv", "plots/importance.csv"])
+@pytest.mark.parametrize("name", ["intervals.csv", "validation.csv", "plots/importance.csv"])
 def test_a_missing_table_is_named_and_the_page_stays(page: Path, folder: Path, name: str) -> None:
     content = page.read_bytes()
     path = Path("metrics", name)
@@ -84,6 +86,25 @@ def test_the_report_shows_every_section_of_params(page: Path) -> None:
     assert sections == sorted(sections)
 
 
+def test_a_report_of_own_data_has_raw_ids_no_path_and_no_timings_of_another_data_set(
+    page: Path, folder: Path
+) -> None:
+    text = page.read_text()
+    assert len(re.findall(r"<h3>User &lt;script&gt;[^<]*Jerry&quot; \d+, who likes", text)) == 3
+    assert "Seconds by stage" in text  # of the default data set
+    params = Path("params.yaml").read_text()
+    try:
+        edit_params(Path(), data__source="/home/reader/my books", ray__storage="/mnt/secret/shards")
+        text = run_report().read_text()
+    finally:
+        Path("params.yaml").write_text(params)
+        run_report()
+    assert "<p>…/my books: 12 systems, 20 test users</p>" in text
+    assert "/home/reader" not in text
+    assert "/mnt/secret" not in text
+    assert "Seconds by stage" not in text
+
+
 def test_titles_and_genres_from_the_data_are_text(page: Path) -> None:
     text = page.read_text()
     assert "&lt;script&gt;window.hacked" in text
@@ -100,14 +121,25 @@ def test_a_browser_shows_the_report_without_any_request(page: Path) -> None:
         assert tab.problems == []
         assert tab.evaluate("window.hacked") is None
         assert tab.evaluate("document.querySelectorAll('figure svg').length") == 10
-        rows = tab.evaluate("[...document.querySelectorAll('table')[0].rows].map(r => r.innerText)")
-        assert [row.split("\t")[0] for row in rows] == ["system", *SYSTEMS]
+        for table in ("Systems", "Leaderboard"):
+            rows = f"[...document.querySelector('[aria-label={table}] table').rows]"
+            rows = tab.evaluate(f"{rows}.map(r => r.innerText)")
+            assert [row.split("\t")[0] for row in rows] == ["system", *SYSTEMS]
         assert tab.evaluate("document.querySelector('table').checkVisibility()")
-        for pixels in (1200, 400):  # wide tables scroll, the page does not
+        assert tab.evaluate("document.querySelectorAll('.verdict p').length") == 4
+
+
+def test_on_a_phone_the_tables_scroll_in_their_own_box_and_the_page_does_not(page: Path) -> None:
+    with open_tab() as tab:
+        tab.goto(page.as_uri())
+        for pixels in (1200, 400, 320):
             tab.set_viewport_size({"width": pixels, "height": 800})
-            box = "document.querySelector('table').getBoundingClientRect()"
-            assert tab.evaluate(f"{box}.height > 200 && {box}.top < innerHeight")
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            box = "document.querySelector('.verdict').getBoundingClientRect()"
+            assert tab.evaluate(f"{box}.height > 80 && {box}.top < innerHeight")
+        boxes = "[...document.querySelectorAll('.wide')]"
+        assert tab.evaluate(f"{boxes}.every(b => b.getBoundingClientRect().right <= innerWidth)")
+        assert tab.evaluate(f"{boxes}.some(b => b.scrollWidth > b.clientWidth)")
 
 
 def test_a_page_that_requests_something_or_fails_is_noticed(tmp_path: Path) -> None:
