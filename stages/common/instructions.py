@@ -1,4 +1,6 @@
-"""Pins of vector instructions, so that all x86-64-v3 processors (AVX2, FMA) compute equal bytes.
+"""Pins of vector instructions and of BLAS's threads.
+
+So all x86-64-v3 processors (AVX2, FMA) compute equal bytes, whatever the number of cores.
 
 Libraries choose their kernels by the processor, and each kernel sums in its own order. `stages`
 imports this module before any of these libraries, which read the variables when they are loaded.
@@ -10,6 +12,9 @@ import os
 NATIVE = "NATIVE_INSTRUCTIONS"
 PINS = {
     "OPENBLAS_CORETYPE": "Haswell",  # of NumPy, SciPy and FAISS
+    # A thread has a part of the rows, whose edges sum in another order. The stages have threads
+    # of their own, each with a batch of users.
+    "OPENBLAS_NUM_THREADS": "1",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "FAISS_SIMD_LEVEL": "AVX2",
 }
