@@ -1,8 +1,22 @@
-"""Pins of vector instructions."""
+"""Pins of vector instructions and of BLAS's threads."""
+
+import os
+import subprocess
+import sys
+
+import pytest
 
 from stages.common.instructions import NATIVE, PINS, XLA_FLAGS, pin_instructions
+from tests.conftest import ROOT
 
 X86 = "x86_64"
+INVERT = """
+import os, sys
+os.sched_setaffinity(0, [int(cpu) for cpu in sys.argv[1].split(",")])
+import stages, hashlib, numpy as np
+values = np.random.default_rng(0).normal(size=(1447, 1447))
+print(hashlib.md5(np.linalg.inv(values.T @ values + np.eye(1447)).tobytes()).hexdigest())
+"""
 
 
 def test_values_that_the_environment_has_are_replaced() -> None:
@@ -28,3 +42,20 @@ def test_other_processors_have_no_pins() -> None:
     environment: dict[str, str] = {}
     pin_instructions(environment, "aarch64")
     assert environment == {}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_number_of_cores_changes_no_byte() -> None:
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", INVERT, used],
+            cwd=ROOT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": str(len(cores))},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for used in (cores[0], ",".join(cores))
+    ]
+    assert digests[0] == digests[1] != ""
