@@ -104,7 +104,10 @@ def verdict_of_run(metrics: Path, board: dict[str, dict[str, float]], split: dic
         [name for name in block_names("retrievers") if name in board],
         [name for name in rankers if name in board],
         rule_sentence(
-            split, read_value("time_split.method", str), read_value("candidates.exclude", str)
+            split,
+            read_value("time_split.method", str),
+            read_value("time_split.targets", str),
+            read_value("candidates.exclude", str),
         ),
     )
     served = ranker_system(read_value("export.ranker", str))

@@ -130,37 +130,40 @@ def certainty(
     elif unsure:
         text = f"Its lead over {join(unsure)} is not significant after Holm's correction"
     else:
-        text = "Its lead is not tested"
+        text = ""
     second = others[0]
     if second in tested:
         return f"{text}."
+    # Intervals of two systems do not test their difference: the users are the same.
     figure, (low, high) = board[second][METRIC], own
-    ends = f"the {interval(low, high)} of {best}"
-    if figure < low:
-        return f"{text}; the second, {second} with {short(figure)}, is below {ends}."
+    where = "below" if figure < low else "within"
+    start = f"{text}; that" if tested else "Its lead"
     return (
-        f"{text}; the second, {second} with {short(figure)}, is within {ends}, "
-        "so either of the two may be the better one."
+        f"{start} over the second, {second} with {short(figure)}, is not tested: {second} is "
+        f"{where} the {interval(low, high)} of {best}."
     )
 
 
-def rule_sentence(split: Mapping[str, Any], method: str, exclude: str) -> str:
+def rule_sentence(split: Mapping[str, Any], method: str, targets: str, exclude: str) -> str:
     """Say how a run is measured.
 
     Args:
         split: metrics/split.json.
         method: `time_split.method`.
+        targets: `time_split.targets`, which the method `global` reads.
         exclude: `candidates.exclude`.
     """
-    users, targets = split["test_users"], split["test_targets"]
-    counts = f"{users:,} users with one held-out positive each"
-    if targets != users:
-        counts = f"{users:,} users and {targets:,} held-out positives"
-    cut = "the last of each user" if method == "leave_one_out" else "later than one cut in time"
+    counts = f"{split['test_users']:,} users with one held-out positive each"
+    which = f"the {targets} of each user after one cut in time for all"
+    if method == "leave_one_out":
+        which = "the last of each user"
+    elif targets == "all":
+        counts = f"{split['test_users']:,} users and {split['test_targets']:,} held-out positives"
+        which = "all after one cut in time, the mean over a user's counting once"
     seen = "rated" if exclude == "rated" else "had as a positive"
     return (
-        f"The rule: {counts}, {cut}; all movies compete, but none that the user has {seen} before; "
-        "the intervals are over users, for one run."
+        f"The rule: {counts}, {which}; all movies compete, but none that the user has {seen} "
+        "before; the intervals are over users, for one run."
     )
 
 
@@ -175,7 +178,7 @@ def served_sentence(validation: pl.DataFrame, served: str, rankers: Sequence[str
     table = validation.filter(metric=METRIC).sort("value", descending=True, maintain_order=True)
     rows = {row["system"]: row for row in table.iter_rows(named=True)}
     ranked = [name for name in rows if name in rankers]
-    start = f"Served is {served}, which export.ranker names"
+    start = f"The served ranker is {served} (export.ranker)"
     if served not in rows:
         return f"{start}; it is not measured (leaderboard.exclude)."
     own = rows[served]
@@ -184,7 +187,9 @@ def served_sentence(validation: pl.DataFrame, served: str, rankers: Sequence[str
     if best == served:
         text = f"{start}: it is the best ranker on the validation targets, out of fold ({figure})"
         if len(ranked) > 1:
-            text += f", before {ranked[1]} with {short(rows[ranked[1]]['value'])}"
+            second = rows[ranked[1]]["value"]
+            text += f", before {ranked[1]} with {short(second)}"
+            text += ", which is within the interval" if second >= own["low"] else ""
     else:
         text = f"{start}: on the validation targets, out of fold, {best} is ahead of it with "
         text += f"{short(rows[best]['value'])} ({served}: {figure})"
@@ -193,4 +198,4 @@ def served_sentence(validation: pl.DataFrame, served: str, rankers: Sequence[str
     ahead = [name for name in rows if name not in rankers and rows[name]["value"] > own["value"]]
     if ahead:
         text += f"; {join(ahead)} without a ranker {'is' if len(ahead) == 1 else 'are'} ahead, too"
-    return f"{text}. The test targets choose nothing."
+    return f"{text}. No test figure is part of this comparison."

@@ -90,17 +90,17 @@ def test_a_retriever_may_be_best() -> None:
     )
 
 
-def test_a_second_that_nothing_compares_is_judged_by_the_interval_of_the_best() -> None:
+def test_a_lead_over_a_second_that_nothing_compares_is_called_untested() -> None:
     figures = {"popularity": 0.05, "history": 0.12, "ranker_b": 0.155, "ranker_a": 0.16}
     leads = [("ranker_a", "history", 0.02, 0.06, 0.0)]
     _, second, _ = run(figures, leads)
     assert second.endswith(
-        "(p < .001); the second, ranker_b with .155, is within the 95% interval .150 to .170 of "
-        "ranker_a, so either of the two may be the better one."
+        "(p < .001); that over the second, ranker_b with .155, is not tested: ranker_b is within "
+        "the 95% interval .150 to .170 of ranker_a."
     )
     _, second, _ = run(figures, leads, half=0.001)
     assert second.endswith(
-        "ranker_b with .155, is below the 95% interval .159 to .161 of ranker_a."
+        "is not tested: ranker_b is below the 95% interval .159 to .161 of ranker_a."
     )
 
 
@@ -116,7 +116,10 @@ def test_a_system_alone_is_compared_with_nothing() -> None:
 def test_without_a_comparison_the_lead_is_called_untested() -> None:
     first, second, _ = run({"popularity": 0.05, "ease": 0.08}, [])
     assert first.endswith("with .080, .030 more than popularity, the second.")
-    assert second.startswith("Its lead is not tested; the second, popularity with .050, is below")
+    assert second == (
+        "Its lead over the second, popularity with .050, is not tested: popularity is below the "
+        "95% interval .070 to .090 of ease."
+    )
 
 
 def test_a_difference_is_found_in_either_order() -> None:
@@ -129,12 +132,17 @@ def test_a_difference_is_found_in_either_order() -> None:
 
 
 def test_the_rule_names_users_targets_cut_and_filter() -> None:
-    text = rule_sentence({"test_users": 1942, "test_targets": 1942}, "leave_one_out", "rated")
+    text = rule_sentence(
+        {"test_users": 1942, "test_targets": 1942}, "leave_one_out", "first", "rated"
+    )
     assert "1,942 users with one held-out positive each, the last of each user" in text
     assert "none that the user has rated before" in text
-    text = rule_sentence({"test_users": 15, "test_targets": 90}, "global", "positives")
-    assert "15 users and 90 held-out positives, later than one cut in time" in text
+    text = rule_sentence({"test_users": 15, "test_targets": 90}, "global", "all", "positives")
+    assert "15 users and 90 held-out positives, all after one cut in time, the mean" in text
     assert "none that the user has had as a positive before" in text
+    for targets in ("first", "last"):
+        text = rule_sentence({"test_users": 9, "test_targets": 9}, "global", targets, "rated")
+        assert f"9 users with one held-out positive each, the {targets} of each user after" in text
 
 
 def validation(figures: dict[str, float]) -> pl.DataFrame:
@@ -147,12 +155,18 @@ def validation(figures: dict[str, float]) -> pl.DataFrame:
 
 
 def test_the_served_ranker_is_the_best_by_validation() -> None:
-    table = validation({"fusion": 0.12, "ranker_b": 0.14, "ranker_a": 0.15})
+    table = validation({"fusion": 0.12, "ranker_b": 0.13, "ranker_a": 0.15})
     assert served_sentence(table, "ranker_a", RANKERS) == (
-        "Served is ranker_a, which export.ranker names: it is the best ranker on the validation "
+        "The served ranker is ranker_a (export.ranker): it is the best ranker on the validation "
         "targets, out of fold (ndcg@10 .150, 95% interval .140 to .160), before ranker_b with "
-        ".140. The test targets choose nothing."
+        ".130. No test figure is part of this comparison."
     )
+
+
+def test_a_served_ranker_that_is_hardly_ahead_by_validation_says_so() -> None:
+    table = validation({"ranker_b": 0.145, "ranker_a": 0.15})
+    text = served_sentence(table, "ranker_a", RANKERS)
+    assert "before ranker_b with .145, which is within the interval." in text
 
 
 def test_a_served_ranker_that_another_beats_by_validation_says_so() -> None:
