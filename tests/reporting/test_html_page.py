@@ -28,6 +28,11 @@ def test_the_page_links_to_its_sections() -> None:
     assert '<section id="accuracy-by-list-length">' in text
 
 
+def test_a_phone_is_asked_to_show_the_page_in_its_own_width() -> None:
+    text = page("Report", "lead", [])
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
+
+
 def luminance(color: str) -> float:
     """Relative luminance of a color such as #1f5fbf (WCAG 2)."""
     color = color if len(color) == 7 else "#" + "".join(2 * c for c in color[1:])
