@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     start = time.perf_counter()
     recommender = ServingPipeline(arguments.bundle)
-    recommender.scorer.compile()  # as the demo does
+    recommender.scorer.compile_trees()  # as the demo does
     loading = time.perf_counter() - start
     user_ids, movies = recommender.users, recommender.catalogue.height
     count = min(arguments.users, len(user_ids))

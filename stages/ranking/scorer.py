@@ -26,7 +26,7 @@ class Scorer:
         self.trees: Trees | None = None
         self.tried = False  # whether the trees have been read
 
-    def compile(self) -> None:
+    def compile_trees(self) -> None:
         """Compile the trees now: before the first request of a program that goes on to run."""
         self.tried = True
         try:
@@ -49,7 +49,7 @@ class Scorer:
         if self.trees is None and not self.tried:
             self.pairs += len(values) * self.num_trees
             if self.pairs >= COMPILED_FROM:
-                self.compile()
+                self.compile_trees()
         if self.trees is None or values.dtype != np.float32:
             return mean_scores(self.boosters, np.ascontiguousarray(values), threads)
         from stages.ranking.tree_kernel import sum_trees

@@ -163,7 +163,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         recommender = ServingPipeline(arguments.bundle)
-        recommender.scorer.compile()  # before the first request
+        recommender.scorer.compile_trees()  # before the first request
         demo = Demo(recommender)
         server = Server(demo.page(), demo.routes(), arguments.port)
     except StageError as error:

@@ -45,7 +45,7 @@ def test_without_numba_lightgbm_computes_the_scores(
 ) -> None:
     monkeypatch.setitem(sys.modules, "stages.ranking.tree_kernel", None)
     scorer = Scorer(boosters)
-    scorer.compile()
+    scorer.compile_trees()
     assert scorer.trees is None
     assert np.array_equal(scorer.scores(values, 1), mean_scores(boosters, values, 1))
 
@@ -55,7 +55,7 @@ def test_lightgbm_scores_values_that_are_not_float32(
 ) -> None:
     pytest.importorskip("numba")
     scorer = Scorer(boosters)
-    scorer.compile()
+    scorer.compile_trees()
     assert scorer.trees is not None
     # Between a threshold as float32, rounded down, and the threshold.
     precise = np.repeat(scorer.trees.thresholds.astype(np.float64)[:, None] + 1e-12, 3, axis=1)
@@ -68,6 +68,6 @@ def test_lightgbm_scores_trees_that_the_compiled_code_cannot(values: np.ndarray)
     params = {"verbosity": -1, "num_threads": 1, "linear_tree": True}
     booster = lgb.train(params, lgb.Dataset(values[:500], label, params=params), 3)
     scorer = Scorer([booster])
-    scorer.compile()
+    scorer.compile_trees()
     assert scorer.trees is None
     assert np.array_equal(scorer.scores(values, 1), booster.predict(values, raw_score=True))
