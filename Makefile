@@ -73,11 +73,11 @@ $(VENV)-mutants/installed: requirements.txt benchmarks/requirements-mutants.txt
 	  -r benchmarks/requirements-mutants.txt
 	@touch $@
 
-# Versions and hashes of all that requirements.in and tests/requirements.in need: those of the oldest
+# Versions and hashes of all that requirements*.in and tests/requirements.in need: those of the oldest
 # Python, which the others have to share.
 LOCK := uv pip compile --quiet --python-platform x86_64-unknown-linux-gnu --generate-hashes \
   --no-annotate --custom-compile-command "make requirements"
-LOCKED := requirements tests/requirements requirements-ray
+LOCKED := requirements requirements-serving tests/requirements requirements-ray
 requirements: $(VENV)-lock/installed
 	for python in 3.11 3.12 3.13; do constraints=; for name in $(LOCKED); do \
 	  cp $$name.txt $$name.tmp && \

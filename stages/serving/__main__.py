@@ -1,4 +1,4 @@
-"""The commands for people: `python -m stages.serving recommend` and `... demo`."""
+"""The commands for people: `python -m stages.serving recommend`, `... demo`, `... serve`."""
 
 import stages.serving.one_thread  # noqa: F401
 
@@ -8,7 +8,7 @@ import sys
 
 from stages.common.console import standard_output
 
-COMMANDS = ("recommend", "demo")
+COMMANDS = ("recommend", "demo", "serve")
 USAGE = f"usage: python -m stages.serving {{{','.join(COMMANDS)}}} [options], or --help after one\n"
 
 

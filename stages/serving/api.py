@@ -49,6 +49,36 @@ class Recommender:
         """
         return cls(ServingPipeline(Path(bundle)))
 
+    def compile_trees(self) -> None:
+        """Compile the ranker's trees now, as a program that goes on to run does before it starts.
+
+        This takes about a second. Otherwise they are compiled after some hundreds of people.
+        """
+        self._pipeline.scorer.compile_trees()
+
+    @property
+    def ranker(self) -> str:
+        """Name of the ranker in params.yaml."""
+        return self._pipeline.settings.ranker
+
+    @property
+    def num_movies(self) -> int:
+        """Number of movies of the catalogue."""
+        return self._pipeline.catalogue.height
+
+    def search(self, text: str, k: int = 10) -> pl.DataFrame:
+        """Return up to `k` movies that `text` may mean, the likeliest first.
+
+        Args:
+            text: A title or a part of it; for an empty one, the most popular movies are returned.
+            k: Number of movies.
+
+        Returns:
+            A row per movie: `movie_id`, `title`, `genres`.
+        """
+        movies = self._search.search(text, k).select("movie_id", "title", "genres")
+        return with_raw_ids(movies, self._pipeline.user_ids, self._pipeline.movie_ids)
+
     def recommend(
         self,
         *,

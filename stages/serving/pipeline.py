@@ -13,6 +13,7 @@ import polars as pl
 
 from stages.candidates import search_unseen
 from stages.common.stage import StageError
+from stages.common.tables import RECOMMENDATIONS
 from stages.embeddings import embedding_table
 from stages.fusion import cut, fuse, max_per_user, merge
 from stages.models.boosters import parse_boosters
@@ -126,6 +127,8 @@ class ServingPipeline:
         if merged.height > self.candidate_limit:  # otherwise no user has more
             fused = fuse(merged, self.settings.generators, self.settings.fusion_k)
             merged, _ = cut(merged, fused, self.candidate_limit)
+        if merged.is_empty():  # these users have seen all movies
+            return pl.DataFrame(schema=RECOMMENDATIONS), merged
         groups = self.settings.feature_groups
         context = self.context._replace(user_vectors=vectors[self.settings.retriever])
         features = generator_features(merged, groups)
@@ -141,6 +144,8 @@ class ServingPipeline:
             top: Movies per user.
         """
         ranked, merged = self.rank(histories, seen)
+        if merged.is_empty():
+            return pl.DataFrame(schema=SERVED)
         best = ranked[np.flatnonzero(ranked["rank"].to_numpy() <= top)]
         explanations = explain(self.context, histories, best)
         return served_rows(best, merged, explanations, self.catalogue, self.settings.generators)

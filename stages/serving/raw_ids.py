@@ -119,17 +119,19 @@ def _read_lines(path: Path) -> pl.Series:
 def with_raw_ids(
     table: pl.DataFrame, user_ids: pl.DataFrame, movie_ids: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return SERVED rows with the users' and movies' raw ids.
+    """Return rows with the users' and movies' raw ids.
 
     Ids that are plain numbers in the raw data are the models' numbers already; others become text.
 
     Args:
-        table: SERVED.
+        table: SERVED, or some of its columns.
         user_ids: user_id and raw_id.
         movie_ids: movie_id and raw_id.
     """
     maps = {"user_id": user_ids, "movie_id": movie_ids, "explanation_id": movie_ids}
     for column, ids in maps.items():
+        if column not in table.columns:
+            continue
         numbers, raw_ids = ids.select(pl.exclude("raw_id")).to_series(), ids["raw_id"]
         if not raw_ids.equals(numbers.cast(pl.String)):
             texts = pl.col(column).replace_strict(numbers, raw_ids, return_dtype=pl.String)

@@ -207,12 +207,14 @@ class TitleSearch:
         typed = text.strip()
         name, year = split_year(typed)
         where = f"{option} {quote(text[:MAX_TEXT])}"
-        for matches in (
-            self.exact_movies(typed),
-            self.equal_movies(typed, None),
-            self.equal_movies(name, year),
-            self.similar_movie(name, year),
-        ):
+        rules = (
+            lambda: self.exact_movies(typed),
+            lambda: self.equal_movies(typed, None),
+            lambda: self.equal_movies(name, year),
+            lambda: self.similar_movie(name, year),
+        )
+        for rule in rules:  # each takes longer than those before it
+            matches = rule()
             if matches.height == 1:
                 return int(matches["movie_id"][0])
             if matches.height:

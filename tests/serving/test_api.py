@@ -64,6 +64,19 @@ def test_many_users_get_the_lists_of_each(api: Recommender, recommender: Serving
     assert some.filter(user_id=42)["movie_id"].equals(api.recommend(user=42, k=4)["movie_id"])
 
 
+def test_who_has_seen_all_movies_gets_no_rows(api: Recommender) -> None:
+    movies = range(1, api.num_movies + 1)
+    table = api.recommend(liked=[3], seen=movies)
+    assert (table.height, table.schema) == (0, api.recommend(liked=[3]).schema)
+
+
+def test_a_search_gives_the_ids_of_the_raw_data(api: Recommender) -> None:
+    movies = api.search("film no 7", k=3)
+    assert movies.row(0) == (7, "Film, No. 7 (1986)", ["Drama"])
+    assert movies.columns == ["movie_id", "title", "genres"]
+    assert api.search("", k=4).height == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

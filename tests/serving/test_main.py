@@ -22,7 +22,7 @@ def test_help_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--help", "--no-such-option"])
-@pytest.mark.parametrize("command", ["recommend", "demo"])
+@pytest.mark.parametrize("command", ["recommend", "demo", "serve"])
 def test_both_forms_of_a_command_are_equal(tmp_path: Path, command: str, option: str) -> None:
     short = run_command(tmp_path, command, option)
     long = run_command(tmp_path, option, module=f"stages.serving.{command}")
