@@ -44,7 +44,7 @@ def run_step(argument: str, folder: Path, environment: dict[str, str]) -> None:
     commands = [c.strip() for c in argument.split("&&")]
     for command in commands:
         if not command.startswith((*NOT_RUN, "rm ")):
-            subprocess.run(command, shell=True, cwd=folder, env=environment, check=True)
+            subprocess.run(["sh", "-c", command], cwd=folder, env=environment, check=True)
 
 
 def wait_until_healthy(command: list[str], process: subprocess.Popen, folder: Path) -> float:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from starlette.types import ASGIApp
 
 from stages.serving.local_server import Server
-from stages.serving.serve import listen, make_server
 
 JSON = {"Content-Type": "application/json"}
 
@@ -36,6 +35,9 @@ def serve(server: Server) -> Iterator[Server]:
 @contextmanager
 def serve_app(app: ASGIApp) -> Iterator[Address]:
     """Serve an ASGI application in a thread until the block ends."""
+    # Importing it starts Polars, which a forked process must not inherit.
+    from stages.serving.serve import listen, make_server
+
     server = make_server(app)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
