@@ -69,15 +69,18 @@ def read_settings() -> Settings:
     )
 
 
-def read_content(sources: Sources, settings: Settings, snapshot: str) -> Bundle:
-    """Return the bundle of the models that know what `snapshot` knows."""
-    movies, retrievers = sources.movies, block_names("retrievers")
-    towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
+def read_content(sources: Sources, settings: Settings, towers: list[str], snapshot: str) -> Bundle:
+    """Return the bundle of the models that know what `snapshot` knows.
+
+    Args:
+        sources: The inputs, whose checksums are compared before.
+        settings: What serving needs.
+        towers: The retrievers of the bundle.
+        snapshot: Name of the snapshot.
+    """
+    movies = sources.movies
     folders = {name: sources.models / "generators" / name for name in block_names("generators")}
     folders |= {name: sources.models / "retrievers" / name for name in towers}
-    ranker = sources.models / "rankers" / settings.ranker
-    for folder in (*(sources.index / name for name in towers), ranker):
-        check_files(folder)
     # A user is served as of their first query; later ones have ids that only the evaluation knows.
     histories = read_histories(sources.histories, snapshot).filter(
         pl.col("user_id") == pl.col("source_user_id")
@@ -97,15 +100,19 @@ def read_content(sources: Sources, settings: Settings, snapshot: str) -> Bundle:
         },
         arrays={name: read_arrays(folder / f"{snapshot}.npz") for name, folder in folders.items()},
         indexes={name: read_index(sources.index / name / f"{snapshot}.faiss") for name in towers},
-        boosters=read_booster_texts(ranker),
+        boosters=read_booster_texts(sources.models / "rankers" / settings.ranker),
     )
 
 
 def main(sources: Sources, bundle: Path, bundle_as_evaluated: Path) -> str:
     """Write the bundle that knows all ratings, and the one whose lists were evaluated."""
-    settings = read_settings()
+    settings, retrievers = read_settings(), block_names("retrievers")
+    towers = sorted({n for n in settings.generators if n in retrievers} | {settings.retriever})
+    ranker = sources.models / "rankers" / settings.ranker
+    for folder in (*(sources.index / name for name in towers), ranker):
+        check_files(folder)
     for folder, snapshot in {bundle_as_evaluated: TEST_SNAPSHOT, bundle: SERVE_SNAPSHOT}.items():
-        content = read_content(sources, settings, snapshot)
+        content = read_content(sources, settings, towers, snapshot)
         with atomic_write(folder) as temporary:
             temporary.mkdir()
             write_bundle(content, temporary)

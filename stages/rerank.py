@@ -24,7 +24,7 @@ from stages.models.boosters import parse_boosters, read_booster_texts
 from stages.parallel.executor import parallel_map
 from stages.parallel.process import thread_count
 from stages.ranking.features import build_features, generator_features
-from stages.ranking.folds import Folds, fold_of_users, read_folds
+from stages.ranking.folds import fold_of_users, read_folds
 from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
 from stages.ranking.scorer import Scorer
 
@@ -51,27 +51,32 @@ def rerank(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame
 
 
 def rerank_out_of_fold(
-    folds: Folds, features: pl.DataFrame, histories: pl.DataFrame, threads: int
+    folds: pl.DataFrame,
+    scorers: list[Scorer],
+    features: pl.DataFrame,
+    histories: pl.DataFrame,
+    threads: int,
 ) -> pl.DataFrame:
     """Return RECOMMENDATIONS by the booster of each user's fold, which has not seen the user.
 
     Users of folds without a booster are left out.
 
     Args:
-        folds: Of the cross-validation of one ranker.
+        folds: FOLDS of one ranker.
+        scorers: That of each fold, in their order.
         features: user_id, movie_id and the features of the models.
         histories: HISTORIES of these users.
         threads: Threads of LightGBM.
     """
-    fold = fold_of_users(folds.users, histories["source_user_id"])
+    fold = fold_of_users(folds, histories["source_user_id"])
     users = histories.select("user_id", fold=fold)
     parts = [
         rerank(
-            Scorer([booster]),
+            scorer,
             features.join(users.filter(fold=fold), on="user_id", how="semi"),
             threads,
         )
-        for fold, booster in enumerate(parse_boosters(folds.boosters))
+        for fold, scorer in enumerate(scorers)
     ]
     return pl.concat(parts).sort("user_id", "rank")
 
@@ -122,10 +127,11 @@ def main(name: str, models: Path, sources: FeatureSources, recommendations: Path
     check_files(models / name)  # LightGBM ends the process at some damaged models
     scorer = Scorer(parse_boosters(read_booster_texts(models / name)))
     folds = read_folds(models / name)
+    fold_scorers = [Scorer([booster]) for booster in parse_boosters(folds.boosters)]
     rows = {}
     for snapshot, order in {
         VAL_SNAPSHOT: lambda features, histories: rerank_out_of_fold(
-            folds, features, histories, thread_count()
+            folds.users, fold_scorers, features, histories, thread_count()
         ),
         TEST_SNAPSHOT: lambda features, _: rerank(scorer, features, thread_count()),
     }.items():

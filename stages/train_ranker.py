@@ -12,10 +12,10 @@ from pydantic import Field
 from stages.common.checksums import write_checksums
 from stages.common.files import write_csv
 from stages.common.params import Section, load_params, read_seed
-from stages.common.stage import StageError, atomic_write, run_stage
+from stages.common.stage import StageError, run_stage
 from stages.common.tables import read_table
 from stages.data.snapshots import RANKER_SNAPSHOTS
-from stages.models.boosters import importance
+from stages.models.boosters import importance, write_booster_texts
 from stages.parallel.executor import backend
 from stages.ranking.folds import Folds, Trained, assign_folds, fold_rows, write_folds
 from stages.ranking.inputs import RankerParams
@@ -210,9 +210,7 @@ def main(name: str, examples: Path, models: Path, importance_tables: Path) -> st
     else:
         trained = train(rows, params, options, seed)
     boosters = trained.boosters
-    for number, booster in enumerate(boosters):
-        with atomic_write(models / name / f"{number}.txt") as temporary:
-            temporary.write_text(booster.model_to_string(), encoding="utf-8")
+    write_booster_texts([booster.model_to_string() for booster in boosters], models / name)
     write_folds(trained.folds, models / name)
     write_checksums(models / name)
     write_csv(importance(boosters), importance_tables / f"{name}.csv")

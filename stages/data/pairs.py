@@ -83,6 +83,15 @@ def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def group_starts(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position of the first of each group of equal `ids` side by side, and its size.
+
+    For example, `ids` [4, 4, 9, 9, 9] give [0, 2] and [2, 3].
+    """
+    starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
+    return starts, np.diff(starts, append=len(ids))
+
+
 def cumcount_and_size(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each of the sorted `ids`, its index in its group and the group's size.
 
@@ -92,8 +101,7 @@ def cumcount_and_size(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         index  [0, 1, 0, 1, 2]
         size   [2, 2, 3, 3, 3]
     """
-    starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
-    sizes = np.diff(starts, append=len(ids))
+    starts, sizes = group_starts(ids)
     return np.arange(len(ids)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
 
 

@@ -122,7 +122,7 @@ def match_field(header: list[str], columns: Columns, field: str, path: Path) -> 
         return matches[0] if matches else None
     if len(set(written)) == 1:
         raise StageError(f"{path}: has {len(written)} columns {written[0]!r}; rename the others")
-    listed = f"{', '.join(map(repr, written[:-1]))} and {written[-1]!r}"
+    listed = _listed(list(map(repr, written)))
     raise StageError(
         f"{path}: has the columns {listed}, and each may be the {field}; set data.columns.{field} "
         "to one of them"
@@ -163,10 +163,12 @@ def _explain_missing(missing: dict[str, str], header: list[str]) -> str:
     names = list(map(repr, missing.values()))
     if len(missing) == 1:
         return f"has no column {names[0]} among {listed}; set {keys[0]} to one of them"
-    return (
-        f"has no columns {', '.join(names[:-1])} and {names[-1]} among {listed}; "
-        f"set {', '.join(keys[:-1])} and {keys[-1]} to some of them"
-    )
+    return f"has no columns {_listed(names)} among {listed}; set {_listed(keys)} to some of them"
+
+
+def _listed(texts: list[str]) -> str:
+    """Return two texts or more as a list in a sentence."""
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def _refuse_mixed_ratings(

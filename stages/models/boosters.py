@@ -6,21 +6,28 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from stages.common.stage import StageError
+from stages.common.stage import StageError, atomic_write
 
 TREES_PER_PASS = 100  # so few trees stay in the processor's cache while all rows pass through
 
 
 def read_booster_texts(folder: Path) -> list[str]:
-    """Return the boosters in a ranker's folder, as text.
+    """Return the boosters that `write_booster_texts` wrote into a folder, in their order.
 
     Raises:
         StageError: There is none.
     """
-    paths = sorted(folder.glob("*.txt"))
+    paths = sorted(folder.glob("*.txt"), key=lambda path: (len(path.name), path.name))
     if not paths:
         raise StageError(f"{folder}: has no booster; run `dvc repro`")
     return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def write_booster_texts(texts: list[str], folder: Path) -> None:
+    """Write boosters as 0.txt, 1.txt and so on."""
+    for number, text in enumerate(texts):
+        with atomic_write(folder / f"{number}.txt") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def parse_boosters(texts: list[str]) -> list[lgb.Booster]:

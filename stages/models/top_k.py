@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stages.common.params import Section
 from stages.common.tables import RECOMMENDATIONS
-from stages.data.pairs import concat_ranges, isin_sorted, pair_keys, sorted_pair_keys
+from stages.data.pairs import concat_ranges, group_starts, isin_sorted, pair_keys, sorted_pair_keys
 from stages.parallel.executor import parallel_map
 
 Exclude = Literal["rated", "positives"]
@@ -91,8 +91,7 @@ def concat_user_lists(lists: list[pl.DataFrame]) -> pl.DataFrame:
         return lists[0]
     table = pl.concat([pl.DataFrame(schema=RECOMMENDATIONS), *lists])
     users = table["user_id"].to_numpy()
-    first = np.flatnonzero(np.diff(users, prepend=users[:1] - 1))  # a user's rows are contiguous
-    sizes = np.diff(first, append=len(users))
+    first, sizes = group_starts(users)  # a user's rows are contiguous
     order = np.argsort(users[first])
     return table[concat_ranges(first[order], sizes[order])]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from stages.data.pairs import pair_keys
+from stages.data.pairs import group_starts, pair_keys
 from stages.parallel.executor import parallel_map
 from stages.ranking.feature_groups import GROUPS, Batch, Columns, FeatureContext
 
@@ -67,12 +67,6 @@ def build_context(
         user_vectors=(user_vectors["user_id"].to_numpy(), user_vectors["embedding"].to_numpy()),
         item_item=indexed_models,
     )
-
-
-def group_starts(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the position of the first row of each group of equal, sorted `ids`, and its rows."""
-    starts = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 1))
-    return starts, np.diff(starts, append=len(ids))
 
 
 def generator_features(merged: pl.DataFrame, groups: list[str]) -> pl.DataFrame:

@@ -11,8 +11,9 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from stages.common.stage import StageError, atomic_write
+from stages.common.stage import StageError
 from stages.common.tables import FOLDS, read_table, write_table
+from stages.models.boosters import read_booster_texts, write_booster_texts
 
 FOLDER = "folds"  # in the folder of a ranker
 
@@ -89,14 +90,10 @@ def fold_of_users(folds: pl.DataFrame, users: pl.Series) -> pl.Series:
 def write_folds(folds: Folds, ranker: Path) -> None:
     """Write folds into the folder of a ranker."""
     write_table(folds.users, ranker / FOLDER / "users.parquet", FOLDS)
-    for number, text in enumerate(folds.boosters):
-        with atomic_write(ranker / FOLDER / f"{number}.txt") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_booster_texts(folds.boosters, ranker / FOLDER)
 
 
 def read_folds(ranker: Path) -> Folds:
     """Read the folds in the folder of a ranker, whose checksums are compared before."""
     users = read_table(ranker / FOLDER / "users.parquet", FOLDS)
-    numbers = sorted(int(path.stem) for path in (ranker / FOLDER).glob("*.txt"))
-    texts = [(ranker / FOLDER / f"{n}.txt").read_text(encoding="utf-8") for n in numbers]
-    return Folds(users, texts)
+    return Folds(users, read_booster_texts(ranker / FOLDER))

@@ -22,6 +22,8 @@ from dvc.scm import SCMError
 from stages.common.console import standard_output
 from stages.common.stage import StageError
 from stages.evaluation.bootstrap import paired_intervals
+from stages.evaluation.metrics import rank_systems
+from stages.reporting.parts import leaves
 
 METRICS, VALUES = "metrics/validation.json", "data/validation.parquet"
 MAIN, SECOND = "ndcg@10", "recall@10"
@@ -38,13 +40,9 @@ class Run(NamedTuple):
     values: pl.DataFrame | None  # system, user_id and metrics; None where not at hand
 
 
-def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested params by dotted key; lists stay values."""
-    flat = {}
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
-    return flat
+def flatten(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all params by dotted key."""
+    return dict(pair for name, value in params.items() for pair in leaves(value, name))
 
 
 def read_run(revision: str | None) -> Run:
@@ -84,8 +82,7 @@ def best_systems(*runs: Run) -> list[str]:
     """Return the best systems of each run, in the order of the last one's `MAIN`."""
     names: set[str] = set()
     for run in runs:
-        order = sorted(run.metrics, key=lambda system: -run.metrics[system][MAIN])
-        names |= set(order[:NUM_SYSTEMS])
+        names |= set(rank_systems(run.metrics, list(run.metrics))[:NUM_SYSTEMS])
 
     def value(system: str) -> float:
         return next(run.metrics[system][MAIN] for run in runs[::-1] if system in run.metrics)

@@ -143,13 +143,24 @@ def timing_table(timings: pl.DataFrame, count: int) -> Html:
     return table("Seconds by stage", ["stage", "seconds"], cells, [1])
 
 
+def leaves(value: Any, key: str) -> list[tuple[str, Any]]:
+    """Return the dotted key and the value of every parameter at or below `key`.
+
+    Lists and empty blocks are values.
+    """
+    if isinstance(value, dict) and value:
+        return [pair for name, part in value.items() for pair in leaves(part, f"{key}.{name}")]
+    return [(key, value)]
+
+
 def flatten(value: Any, key: str) -> list[tuple[str, str]]:
-    """Return the dotted key and the value, as text, of every parameter at or below `key`."""
-    if isinstance(value, dict):
-        return [pair for name, part in value.items() for pair in flatten(part, f"{key}.{name}")]
-    items = value if isinstance(value, list) else [value]
-    texts = [item if isinstance(item, str) else json.dumps(item) for item in items]
-    return [(key, ", ".join(texts))]
+    """Return `leaves` with the values as text, without empty blocks."""
+    pairs = []
+    for name, leaf in leaves(value, key):
+        items = leaf if isinstance(leaf, list) else [leaf]
+        texts = [item if isinstance(item, str) else json.dumps(item) for item in items]
+        pairs += [(name, ", ".join(texts))] if leaf != {} else []
+    return pairs
 
 
 def without_folders(text: str) -> str:

@@ -125,7 +125,7 @@ class Recommender:
         table = self._pipeline.for_person(
             number, feedback.liked, k, disliked=feedback.disliked, seen=feedback.seen
         )
-        return self._with_raw_ids(table)
+        return self._pipeline.with_raw_ids(table)
 
     def recommend_users(
         self, users: Iterable[str | int] | None = None, k: int = 10
@@ -144,7 +144,7 @@ class Recommender:
             ids = pl.Series([str(user) for user in users], dtype=pl.String)
             numbers = find_users(ids, self._pipeline.user_ids)
         for batch in self._pipeline.for_users(numbers, k):
-            yield self._with_raw_ids(batch)
+            yield self._pipeline.with_raw_ids(batch)
 
     def _feedback(self, ratings: Mapping[str | int, float]) -> Feedback:
         """Return stars as liked and disliked movies."""
@@ -161,7 +161,3 @@ class Recommender:
 
     def _title(self, movie: int) -> str:
         return self._pipeline.catalogue.filter(movie_id=movie)["title"][0]
-
-    def _with_raw_ids(self, table: pl.DataFrame) -> pl.DataFrame:
-        table = table.with_columns(pl.col("user_id").replace(NEW_USER, None))
-        return with_raw_ids(table, self._pipeline.user_ids, self._pipeline.movie_ids)

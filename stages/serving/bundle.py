@@ -33,7 +33,7 @@ from stages.common.tables import (
     read_table,
     write_table,
 )
-from stages.models.boosters import parse_boosters, read_booster_texts
+from stages.models.boosters import parse_boosters, read_booster_texts, write_booster_texts
 
 FORMAT = 6
 SCHEMA = "schema.json"
@@ -122,12 +122,10 @@ def write_bundle(bundle: Bundle, folder: Path) -> None:
         write_table(table, folder / "tables" / f"{name}.parquet", table.schema)
     for name, arrays in bundle.arrays.items():
         write_arrays(arrays, folder / "arrays" / f"{name}.npz")
-    for kind in ("index", "ranker"):
-        (folder / kind).mkdir()
+    (folder / "index").mkdir()
     for name, index in bundle.indexes.items():
         (folder / "index" / f"{name}.faiss").write_bytes(faiss.serialize_index(index))
-    for number, text in enumerate(bundle.boosters):
-        (folder / "ranker" / f"{number}.txt").write_text(text, encoding="utf-8")
+    write_booster_texts(bundle.boosters, folder / "ranker")
     write_json(describe(bundle), folder / SCHEMA)
     write_checksums(folder)
 

@@ -32,7 +32,7 @@ from stages.rerank import rerank
 from stages.serving.bundle import Settings, read_bundle
 from stages.serving.explanations import explain
 from stages.serving.feedback import Feedback, add_feedback, empty_history
-from stages.serving.raw_ids import abbreviate
+from stages.serving.raw_ids import abbreviate, with_raw_ids
 from stages.serving.served_rows import SERVED, served_rows
 
 __all__ = ["NEW_USER", "SERVED", "ServingPipeline", "check_code"]
@@ -149,6 +149,11 @@ class ServingPipeline:
         best = ranked[np.flatnonzero(ranked["rank"].to_numpy() <= top)]
         explanations = explain(self.context, histories, best)
         return served_rows(best, merged, explanations, self.catalogue, self.settings.generators)
+
+    def with_raw_ids(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Return SERVED rows with the ids of the raw data; that of a new user is null."""
+        table = table.with_columns(pl.col("user_id").replace(NEW_USER, None))
+        return with_raw_ids(table, self.user_ids, self.movie_ids)
 
     def seen_by(self, users: np.ndarray) -> pl.DataFrame:
         """Return SEEN of the sorted `users`.

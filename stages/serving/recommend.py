@@ -37,7 +37,6 @@ from stages.serving.raw_ids import (
     id_suffix,
     quote,
     read_raw_ids,
-    with_raw_ids,
 )
 from stages.serving.title_search import TitleSearch
 
@@ -157,19 +156,15 @@ def write_machine_format(
 ) -> None:
     """Write rows of all users to the file or to standard output."""
 
-    def own_ids(table: pl.DataFrame) -> pl.DataFrame:
-        table = table.with_columns(pl.col("user_id").replace(NEW_USER, None))
-        return with_raw_ids(table, recommender.user_ids, recommender.movie_ids)
-
     def batches() -> Iterator[pl.DataFrame]:
         for person, batch in people:
             if " who " in person:
                 print(person, file=sys.stderr)
             counts.append((batch.height, batch["user_id"].n_unique()))
-            yield own_ids(batch)
+            yield recommender.with_raw_ids(batch)
 
     counts: list[tuple[int, int]] = []
-    schema = own_ids(pl.DataFrame(schema=SERVED)).schema
+    schema = recommender.with_raw_ids(pl.DataFrame(schema=SERVED)).schema
     if arguments.out:
         write_file(batches(), arguments.out, arguments.format, schema)
         rows, users = map(sum, zip(*counts))

@@ -61,13 +61,14 @@ def test_a_user_is_ranked_by_the_booster_that_has_not_seen_them() -> None:
     folds = train(table, SMALL, options, seed=1).folds
     users = folds.users.select("source_user_id", "fold", user_id="source_user_id")
     features = table.drop("source_user_id")
-    lists = rerank_out_of_fold(folds, features, users, threads=1)
+    scorers = [Scorer([booster]) for booster in parse_boosters(folds.boosters)]
+    lists = rerank_out_of_fold(folds.users, scorers, features, users, threads=1)
     assert lists.height == table.height
-    for fold, booster in enumerate(parse_boosters(folds.boosters)):
+    for fold, scorer in enumerate(scorers):
         rows = features.join(users.filter(fold=fold), on="user_id", how="semi")
-        expected = rerank(Scorer([booster]), rows, threads=1)
+        expected = rerank(scorer, rows, threads=1)
         assert lists.join(rows, on="user_id", how="semi").equals(expected)
-    first = rerank_out_of_fold(folds._replace(boosters=folds.boosters[:1]), features, users, 1)
+    first = rerank_out_of_fold(folds.users, scorers[:1], features, users, threads=1)
     assert set(first["user_id"]) == set(users.filter(fold=0)["user_id"])
 
 

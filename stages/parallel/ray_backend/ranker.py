@@ -18,6 +18,7 @@ import polars as pl
 from stages.common.stage import StageError
 from stages.data.hashing import split_by_user
 from stages.data.queries import rename_for_queries, rename_for_users
+from stages.models.boosters import parse_boosters, read_booster_texts, write_booster_texts
 from stages.parallel.ray_backend.cluster import connect, ray_params
 from stages.parallel.ray_backend.training import all_gather_function, train_on_workers
 from stages.ranking.folds import Trained, read_folds, write_folds
@@ -62,8 +63,7 @@ def train_on_ray(
 def read_checkpoint(folder: Path) -> Trained:
     """Return what rank 0 wrote at the end of `train_loop`."""
     summary = json.loads((folder / SUMMARY).read_text())
-    texts = [(folder / f"{n}.txt").read_text() for n in range(summary["boosters"])]
-    boosters = [lgb.Booster(model_str=text) for text in texts]
+    boosters = parse_boosters(read_booster_texts(folder))
     return Trained(boosters, summary["metric"], read_folds(folder))
 
 
@@ -149,11 +149,10 @@ def train_loop(config: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            for n, booster in enumerate(boosters):
-                Path(folder, f"{n}.txt").write_text(booster.model_to_string(), encoding="utf-8")
+            texts = [booster.model_to_string() for booster in boosters]
+            write_booster_texts(texts, Path(folder))
             write_folds(folds, Path(folder))
-            summary = {"boosters": len(boosters), "metric": metric}
-            Path(folder, SUMMARY).write_text(json.dumps(summary))
+            Path(folder, SUMMARY).write_text(json.dumps({"metric": metric}))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({"metric": metric}, checkpoint=checkpoint)
     holder.free_network()
