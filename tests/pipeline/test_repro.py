@@ -11,6 +11,7 @@ import pytest
 from stages.common.params import YAML
 from tests.browser import open_tab, outside
 from tests.conftest import commit, dvc, edit_params, ran, run, tiny_tables
+from tests.serving.bundles import file_contents
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,39 @@ def test_bad_input_is_one_line_and_the_old_outputs_come_back(repo: Path) -> None
     run(["git", "checkout", "-q", "-f", "."], repo)
     assert ran(dvc(repo, "repro")) == set()
     assert (repo / "dvc.lock").read_bytes() == lock
+
+
+def lock_of_another_machine(text: str) -> str:
+    """Return dvc.lock with other hashes of all outputs, as dependencies too."""
+    output = r"(path: (?:data|metrics)/\S+\n\s+hash: md5\n\s+md5: )(\w+)"
+    return re.sub(output, lambda match: match[1] + match[2][::-1], text)
+
+
+@pytest.mark.long
+def test_other_data_are_undone_whatever_the_machine_of_the_committed_lock(repo: Path) -> None:
+    lock, board = ((repo / name).read_bytes() for name in ("dvc.lock", "metrics/leaderboard.json"))
+    before = file_contents(repo / "data" / "bundle")
+    (repo / "dvc.lock").write_text(lock_of_another_machine(lock.decode()))
+    commit(repo, "a run of another machine")
+    (repo / "dvc.lock").write_bytes(lock)  # as the first run here leaves it
+    other = repo.parent / "undone"
+    other.mkdir()
+    ratings, movies = tiny_tables(users=70)
+    ratings.write_csv(other / "ratings.csv")
+    movies.write_csv(other / "movies.csv")
+    edit_params(repo, data__source=str(other))
+    assert "train_retrieval@history" in ran(dvc(repo, "repro"))
+    assert file_contents(repo / "data" / "bundle") != before
+    run(["git", "checkout", "-q", "params.yaml"], repo)
+    stages = ran(dvc(repo, "repro"))
+    # DVC's run cache has all others.
+    figures = ("train_retrieval", "train_ranker", "evaluate", "validate", "leaderboard")
+    assert all(s.startswith((*figures, "beyond_accuracy", "plot_tables")) for s in stages), stages
+    assert file_contents(repo / "data" / "bundle") == before
+    assert (repo / "metrics" / "leaderboard.json").read_bytes() == board
+    assert (repo / "dvc.lock").read_bytes() == lock
+    # The fixture expects its own commit.
+    run(["git", "reset", "-q", "--hard", "HEAD~1"], repo)
 
 
 def test_metrics_diff_between_branches_names_what_changed(repo: Path) -> None:
