@@ -103,7 +103,13 @@ def cut_seen(
         rows = rows.join(times, on=PAIR, how="left", maintain_order="left")
         rows = rows.join(since, on="user_id", how="left", maintain_order="left")
         is_told |= ~pl.col("positive") & (pl.col("timestamp") >= pl.col("since"))
-    return rows.select(*PAIR, positive=pl.when(is_told).then("positive"))
+    rows = rows.with_columns(
+        pl.when(is_told).then(name).alias(name) for name in ("positive", "age")
+    )
+    # Ratings that are not told do not make the others older.
+    return rows.select(
+        *PAIR, "positive", age=pl.col("age").rank("ordinal").over("user_id") - 1
+    ).cast(dict(seen.schema))
 
 
 class Generators:

@@ -184,7 +184,7 @@ def draw_run(
             shape = len(arrays[f"{kind}_ids"]), 64
             arrays[kind] = rng.normal(size=shape).astype(np.float32)
         arrays["bias"] = np.zeros(len(movies), dtype=np.float32)
-        arrays["fold_in"] = np.eye(64, dtype=np.float32)
+        arrays |= {"fold_in": np.eye(64, dtype=np.float32), "recency": np.array(1.0)}
         model = folder / "data" / "models" / "retrievers" / "history"
         write_arrays(arrays, model / f"{snapshot}.npz")
     for step in select_steps(AFTER_VECTORS, all_steps):

@@ -64,7 +64,8 @@ def later_low_ratings(
         min_rating: The lowest rating of a positive.
     """
     low = ratings.filter(pl.col("rating") < min_rating)
-    return ratings_by_query(low, queries).filter(~pl.col("known")).drop("known")
+    later = ratings_by_query(low, queries).filter(~pl.col("known"))
+    return later.select("user_id", "movie_id")
 
 
 def read_context(

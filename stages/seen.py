@@ -8,7 +8,7 @@ import polars as pl
 from stages.common.params import read_value
 from stages.common.stage import run_stage
 from stages.common.tables import LOW_RATINGS, RATINGS, SEEN, read_table, write_table
-from stages.data.pairs import concat_ranges, deduplicate, pair_keys
+from stages.data.pairs import concat_ranges, cumcount_and_size, deduplicate, pair_keys
 from stages.data.queries import ratings_by_query, rename_for_queries, rename_for_users
 from stages.data.snapshots import (
     SNAPSHOTS,
@@ -21,7 +21,7 @@ from stages.parallel.executor import Tables, map_by_user
 
 
 def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
-    """Return user_id and movie_id of all positives before each query.
+    """Return user_id, movie_id and timestamp of all positives before each query, oldest first.
 
     Args:
         queries: QUERIES.
@@ -33,8 +33,26 @@ def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataF
     columns = {
         "user_id": np.repeat(queries["user_id"].to_numpy(), sizes),
         "movie_id": positives["movie_id"].to_numpy()[rows],
+        "timestamp": positives["timestamp"].to_numpy()[rows],
     }
     return pl.DataFrame(columns)
+
+
+def with_ages(table: pl.DataFrame) -> pl.DataFrame:
+    """Append `age`, the number of the user's rows that are newer.
+
+    In one second, low ratings are older than positives, which keep their order. For example:
+
+        timestamp  10  20     20    30
+        positive   1   1      0     1
+        age        3   1      2     0
+
+    Args:
+        table: user_id, timestamp and positive.
+    """
+    table = table.sort("user_id", "timestamp", "positive", maintain_order=True)
+    index, size = cumcount_and_size(table["user_id"].to_numpy())
+    return table.with_columns(age=size - 1 - index)
 
 
 def seen_movies(
@@ -53,12 +71,13 @@ def seen_movies(
     """
     before = positives_before(queries, positives)
     rated = ratings_by_query(ratings, queries)
-    rated = rated.filter(pl.col("known") | also_unknown).drop("known")
+    rated = rated.filter(pl.col("known") | also_unknown).select(before.columns)
     parts = before.with_columns(positive=pl.lit(True)), rated.with_columns(positive=pl.lit(False))
     table = pl.concat(parts).with_row_index("row")
     table = deduplicate(table, lambda rows: rows.unique(["user_id", "movie_id"], keep="first"))
+    table = with_ages(table)
     keys = pair_keys(table["user_id"].to_numpy(), table["movie_id"].to_numpy())
-    return table[np.argsort(keys)].select(SEEN.names())
+    return table[np.argsort(keys)].select(SEEN.names()).cast(dict(SEEN))
 
 
 def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
@@ -79,8 +98,8 @@ def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
     is_unknown = [
         (pl.col("timestamp") < pl.col(name)).fill_null(False).not_() for name in TARGET_SNAPSHOTS
     ]
-    rows = rows.select(*pair, snapshot=pl.sum_horizontal(is_unknown).cast(pl.UInt8))
-    rows = rows.group_by(pair).agg(pl.col("snapshot").min())
+    rows = rows.select(*pair, "timestamp", snapshot=pl.sum_horizontal(is_unknown).cast(pl.UInt8))
+    rows = rows.group_by(pair).agg(pl.col("timestamp", "snapshot").min())
     positive_since = positives.select(*pair, positive_since="snapshot")
     rows = rows.join(positive_since, on=pair, how="left", validate="1:1")
     end = pl.col("positive_since").fill_null(len(SNAPSHOTS))

@@ -69,16 +69,12 @@ class Validator:
         self.is_candidate &= ~isin_sorted(
             sorted_pair_keys(seen), pair_keys(self.targets["user_id"].to_numpy(), movies)
         )
-        source_users = histories["source_user_id"].to_numpy()
-        self.has_new_users = not np.isin(source_users, positives["user_id"].to_numpy()).all()
 
     def __call__(self, arrays: Arrays) -> dict[str, float]:
         """Return the means over queries of `MAIN_METRICS` for the arrays of a model."""
         ids, vectors = movie_embeddings(arrays)
         movies = vectors[np.searchsorted(ids, self.movie_ids)]
-        if self.has_new_users:
-            arrays = with_fold_in(arrays, self.positives)
-        _, users = user_embeddings(arrays, self.histories)
+        _, users = user_embeddings(with_fold_in(arrays, self.positives), self.histories)
 
         def batch_ranks(start: int) -> np.ndarray:
             return self.ranks(slice(start, start + SCORE_BATCH_TARGETS), users, movies)

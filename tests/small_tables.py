@@ -74,14 +74,16 @@ def user_histories(movies: dict[int, list[int]]) -> pl.DataFrame:
 def seen_pairs(
     positives: list[tuple[int, int]], others: Sequence[tuple[int, int]] = ()
 ) -> pl.DataFrame:
-    """SEEN of user and movie: positives before the query, and other rated movies."""
-    rows = [(*pair, True) for pair in positives] + [(*pair, False) for pair in others]
-    return pl.DataFrame(rows, schema=SEEN, orient="row").sort("user_id", "movie_id")
+    """SEEN of user and movie: positives, the newest last, and low ratings, which are older."""
+    rows = [(*pair, False, 0) for pair in others] + [(*pair, True, 0) for pair in positives]
+    table = pl.DataFrame(rows, schema=SEEN, orient="row")
+    age = pl.int_range(pl.len()).reverse().over("user_id").cast(pl.UInt32)
+    return table.with_columns(age=age).sort("user_id", "movie_id")
 
 
 def low_rated_pairs(pairs: Sequence[tuple[int, int]] = ()) -> pl.DataFrame:
     """LOW_RATINGS of user and movie, which every snapshot knows."""
-    return pl.DataFrame([(*pair, 0) for pair in pairs], schema=LOW_RATINGS, orient="row")
+    return pl.DataFrame([(*pair, 0, 0) for pair in pairs], schema=LOW_RATINGS, orient="row")
 
 
 def user_movie_pairs(pairs: list[tuple[int, int]]) -> pl.DataFrame:

@@ -97,7 +97,8 @@ def write_towers(rng: np.random.Generator, retrievers: list[str]) -> None:
             if name != "history":
                 arrays = {k: arrays[k] for k in ("movie", "bias", "movie_ids")}
                 user = rng.normal(size=(len(users), DIMENSION)).astype(np.float32)
-                arrays = with_fold_in(arrays | {"user": user, "user_ids": users}, known)
+                arrays |= {"user": user, "user_ids": users, "recency": np.array(1.0)}
+                arrays = with_fold_in(arrays, known)
             write_arrays(arrays, MODELS / "retrievers" / name / f"{snapshot}.npz")
 
 

@@ -90,6 +90,7 @@ SEEN = pl.Schema(
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
         "positive": pl.Boolean,  # the movie is one of the positives before the query
+        "age": pl.UInt32,  # the user's newer ratings before the query; null for no rating
     }
 )
 # The rated movies that are no positive of their user, sorted by user and movie.
@@ -97,6 +98,7 @@ LOW_RATINGS = pl.Schema(
     {
         "user_id": pl.Int32,
         "movie_id": pl.Int32,
+        "timestamp": pl.Int64,
         "snapshot": pl.UInt8,  # index in SNAPSHOTS of the first one whose models know the rating
     }
 )

@@ -38,14 +38,14 @@ def ratings_by_query(ratings: pl.DataFrame, queries: pl.DataFrame) -> pl.DataFra
         queries: HISTORIES.
 
     Returns:
-        user_id (of the query), movie_id, known.
+        user_id (of the query), movie_id, timestamp, known.
     """
     newest = queries.select(
         "source_user_id", query_id="user_id", until=pl.col("timestamps").list.last()
     )
     rows = ratings.join(newest, left_on="user_id", right_on="source_user_id")
     is_known = pl.col("timestamp") < pl.col("until")
-    return rows.select(user_id="query_id", movie_id="movie_id", known=is_known)
+    return rows.select("movie_id", "timestamp", user_id="query_id", known=is_known)
 
 
 def rename_for_users(queries: pl.DataFrame) -> pl.DataFrame:

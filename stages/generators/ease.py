@@ -24,6 +24,9 @@ class Params(Section):
     low_weight: float = Field(ge=0, le=1)
     """Weight of a low rating among the interactions; a positive has 1. With 0 there are none."""
 
+    recency: float = Field(ge=0, le=10)
+    """Exponent of a movie's value in its user's profile: that of the n-th newest is n**-recency."""
+
     max_movies: int = Field(ge=1, le=50_000)
     """Movies that are modelled, those with the most positives: bounds a dense matrix."""
 
@@ -55,4 +58,5 @@ def fit(
         lambda matrix: ease_weights(matrix, params.regularization),
         low_ratings,
         params.low_weight,
+        params.recency,
     )

@@ -24,6 +24,9 @@ class Params(Section):
     b: float = Field(ge=0, le=1)
     """How strongly popular movies are discounted; with 0 they are not."""
 
+    recency: float = Field(ge=0, le=10)
+    """Exponent of a movie's value in its user's profile: that of the n-th newest is n**-recency."""
+
     max_movies: int = Field(ge=1, le=200_000)
     """Movies that are modelled, those with the most positives: bounds a dense matrix."""
 
@@ -60,5 +63,8 @@ def fit(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of an item-to-item model."""
     return fit_item_item(
-        positives, params.max_movies, lambda matrix: neighbour_weights(matrix, params)
+        positives,
+        params.max_movies,
+        lambda matrix: neighbour_weights(matrix, params),
+        recency=params.recency,
     )

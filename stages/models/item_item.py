@@ -43,26 +43,48 @@ def fit_item_item(
     weights: Callable[[sp.csr_array], np.ndarray],
     low_ratings: pl.DataFrame | None = None,
     low_weight: float = 0.0,
+    recency: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Return `movie_ids` [m], sorted, their `weights` [m, m] float32, and the `low_weight`.
+    """Return `movie_ids` [m], sorted, their `weights` [m, m] float32, `low_weight` and `recency`.
 
     Args:
         positives: user_id and movie_id to learn from.
         max_movies: How many of the movies with the most positives are modelled.
         weights: Computes the weights from the [users, m] matrix, in which a positive is 1.
         low_ratings: LOW_RATINGS to learn from.
-        low_weight: Value of a low rating in the matrix.
+        low_weight: Value of a low rating in the matrix, and in users' profiles.
+        recency: Exponent of `profile_values`; the weights do not depend on it.
     """
     movies = most_popular_ids(positives, max_movies)
     users = positives["user_id"].unique().sort().to_numpy()
     matrix = interaction_matrix(positives, users, movies)
     if low_ratings is not None:
         matrix += np.float32(low_weight) * interaction_matrix(low_ratings, users, movies)
+    return model_arrays(movies, weights(matrix), low_weight, recency)
+
+
+def model_arrays(
+    movies: np.ndarray, weights: np.ndarray, low_weight: float, recency: float
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an item-to-item model; `recommend` says what they are."""
     return {
         "movie_ids": movies,
-        "weights": weights(matrix),
+        "weights": weights,
         "low_weight": np.array(low_weight, dtype=np.float32),
+        "recency": np.array(recency, dtype=np.float32),
     }
+
+
+def profile_values(arrays: dict[str, np.ndarray], seen: pl.DataFrame) -> np.ndarray:
+    """Return the [rows] float32 values of the movies of SEEN in the profiles of their users.
+
+    A positive has 1, a low rating `low_weight`, and a movie without a rating 0. The value of a
+    user's n-th newest rating is multiplied by n to the power of -`recency`.
+    """
+    positive = seen["positive"].cast(pl.Float32).to_numpy()  # 1, 0, or NaN for null
+    values = np.where(positive == 0, arrays["low_weight"], np.nan_to_num(positive))
+    newness = seen["age"].fill_null(0).cast(pl.Float32).to_numpy() + 1
+    return values * newness ** -arrays["recency"]
 
 
 def recommend(
@@ -71,17 +93,14 @@ def recommend(
     """Return RECOMMENDATIONS, scored by the sum of the weights from a user's movies to a movie.
 
     Args:
-        arrays: `movie_ids` [m], sorted, and `weights` [m, m]: row = the user's movie, column = the
-            scored movie; and `low_weight`, the factor of the weights from movies that are no
-            positives.
+        arrays: `movie_ids` [m], sorted; `weights` [m, m] float32: row = the user's movie, column =
+            the scored movie; `low_weight` and `recency` of `profile_values`.
         users: [n] ids, ascending.
         seen: SEEN.
         count: Unseen movies per user.
     """
     movies, weights = arrays["movie_ids"], arrays["weights"]
-    positive = seen["positive"].cast(pl.Float32).to_numpy()  # 1, 0, or NaN for null
-    values = np.where(positive == 0, arrays["low_weight"], np.nan_to_num(positive))
-    profiles = interaction_matrix(seen, users, movies, values)
+    profiles = interaction_matrix(seen, users, movies, profile_values(arrays, seen))
     seen_matrix = interaction_matrix(seen, users, movies)
 
     def batch_lists(start: int) -> pl.DataFrame:

@@ -1,9 +1,12 @@
 """The vectors of users, as serving and every stage compute them.
 
-A sequence tower encodes a history. A model with one vector per user looks it up, and folds in the
-users whom it was not trained on: a linear map takes the mean vector of a user's positives to the
-user's vector. The map is fitted by one ridge regression over the users of the training, and
-applied to the history, which has the newest positives.
+A sequence tower encodes a history. A model that learns one vector per user also has a linear map
+from the mean vector of a user's positives to the user's vector, fitted by one ridge regression over
+the users of the training. The vector of a user is the mean of two parts:
+
+    long-term  the learned vector; for a user whom the model was not trained on, the map of the mean
+               vector of the history
+    recent     the map of the mean in which the n-th newest movie has the weight n**-recency
 """
 
 import numpy as np
@@ -30,10 +33,10 @@ def mean_vectors(arrays: Weights, interactions: sp.csr_array) -> np.ndarray:
 
     Args:
         arrays: A model.
-        interactions: [n, movies] ones; the columns are the model's `movie_ids`.
+        interactions: [n, movies] weights; the columns are the model's `movie_ids`.
     """
-    counts = np.maximum(interactions.sum(axis=1), 1)[:, None]
-    return (interactions @ movie_vectors(arrays)) / counts
+    sums = interactions.sum(axis=1)[:, None]
+    return (interactions @ movie_vectors(arrays)) / np.where(sums > 0, sums, 1)
 
 
 def with_fold_in(arrays: Weights, positives: pl.DataFrame) -> Weights:
@@ -54,19 +57,31 @@ def with_fold_in(arrays: Weights, positives: pl.DataFrame) -> Weights:
     return arrays | {"fold_in": fold_in.astype(np.float32)}
 
 
-def fold_in(arrays: Weights, histories: pl.DataFrame) -> np.ndarray:
-    """Return the [n, d] float32 vectors of users from their HISTORIES, sorted by user_id."""
-    users = histories["user_id"].to_numpy()
-    pairs = histories.select("user_id", movie_id="history").explode("movie_id")
-    interactions = interaction_matrix(pairs, users, arrays["movie_ids"])
-    return (mean_vectors(arrays, interactions) @ arrays["fold_in"]).astype(np.float32)
+def fold_in(arrays: Weights, histories: pl.DataFrame, recency: float) -> np.ndarray:
+    """Return the [n, d] float64 vectors of users from their HISTORIES.
+
+    Float64, because a float32 product depends on the number of users.
+
+    Args:
+        arrays: A model with the map of `with_fold_in`.
+        histories: HISTORIES.
+        recency: Exponent of the weights of older movies; with 0 all are equal.
+    """
+    length = max(int(histories["history"].list.len().max() or 0), 1)
+    index, _ = history_matrices(histories, arrays["movie_ids"], length)
+    users, columns = (index >= 0).nonzero()
+    weights = np.arange(length, 0, -1, dtype=np.float32) ** -np.float32(recency)
+    entries = weights[columns], (users, index[users, columns])
+    interactions = sp.csr_array(entries, shape=(len(index), len(arrays["movie_ids"])))
+    means = mean_vectors(arrays, interactions)
+    return means.astype(np.float64) @ arrays["fold_in"].astype(np.float64)
 
 
 def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the [n] ids and the [n, d + 1] vectors of the users of HISTORIES.
 
     Args:
-        arrays: A model; one with vectors of users needs the map of `with_fold_in` for new users.
+        arrays: A model; one with vectors of users needs the map of `with_fold_in`.
         histories: HISTORIES, sorted by user_id.
     """
     users = histories["user_id"].to_numpy()
@@ -75,10 +90,11 @@ def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarra
         index = np.searchsorted(arrays["user_ids"], source_users)
         index = index.clip(max=len(arrays["user_ids"]) - 1)
         is_new = arrays["user_ids"][index] != source_users
-        vectors = arrays["user"][index]
+        long_term = arrays["user"][index].astype(np.float64)
         if is_new.any():
-            vectors[is_new] = fold_in(arrays, histories.filter(pl.Series(is_new)))
-        return users, with_one(vectors)
+            long_term[is_new] = fold_in(arrays, histories.filter(pl.Series(is_new)), 0)
+        recent = fold_in(arrays, histories, float(arrays["recency"]))
+        return users, with_one(((long_term + recent) / 2).astype(np.float32))
     ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
     heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
     weights = without_genres(arrays)  # once, not for each batch of users

@@ -6,8 +6,9 @@ from typing import Any
 DESCRIPTIONS = {
     "popularity": "the movies with the most positives of all time; a baseline",
     "popularity_recent": "the movies with the most positives of the last days; a baseline",
-    "item_knn": "nearest neighbours of the user's positives, with BM25 weights",
-    "ease": "a linear item-to-item model in closed form",
+    "item_knn": "nearest neighbours of the user's newest positives, with BM25 weights",
+    "ease": "a linear item-to-item model in closed form, on the user's newest ratings",
+    "slit": "a linear model in closed form of what follows what",
     "id": "a vector for each user and each movie, with a softmax over the catalogue",
     "genre": "like id, but a movie's vector is its own plus those of its genres",
     "hard_negative": "like id, but trained against the highest-scoring wrong movies",

@@ -35,6 +35,10 @@ class TwoTowerParams(TrainingParams):
     A low-rated movie is at least one that its user chose to watch.
     """
 
+    recency: float = Field(ge=0, le=10)
+    """Exponent of a movie's weight in the recent half of a user's vector: that of the n-th newest
+    positive is n**-recency (`stages.models.user_vectors`)."""
+
     num_sampled: int = Field(ge=2, le=10_000_000)
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
@@ -94,7 +98,11 @@ class TwoTower(Retriever):
             "movie": normal(rng, len(data.movie_ids), params.dimension, scale=scale),
             "bias": np.zeros(len(data.movie_ids), dtype=np.float32),
         }
-        constants = {"user_ids": data.user_ids, "movie_ids": data.movie_ids}
+        constants = {
+            "user_ids": data.user_ids,
+            "movie_ids": data.movie_ids,
+            "recency": np.array(params.recency, dtype=np.float32),
+        }
         ops = TensorFlowOps(params.dropout, draw_seed(rng))
         super().__init__(weights | extra[0], constants | extra[1], ops)
         self.params = params

@@ -63,8 +63,16 @@ def add_feedback(
         **dict.fromkeys(feedback.disliked, False),
         **dict.fromkeys(added, True),
     }
-    columns = {"user_id": [user] * len(kinds), "movie_id": kinds, "positive": kinds.values()}
+    newest_first = [movie for movie in reversed(kinds) if kinds[movie] is not None]
+    ages = {movie: age for age, movie in enumerate(newest_first)}
+    columns = {
+        "user_id": [user] * len(kinds),
+        "movie_id": kinds,
+        "positive": kinds.values(),
+        "age": map(ages.get, kinds),
+    }
     others = seen[[row for row, movie in enumerate(rated) if movie not in kinds]]
+    others = others.with_columns(others["age"] + len(ages))
     events = [
         (movie, time)
         for movie, time in zip(history["history"][0], history["timestamps"][0])

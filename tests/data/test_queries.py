@@ -38,8 +38,9 @@ def test_each_query_knows_the_ratings_before_its_newest_positive() -> None:
     ratings = pl.DataFrame(rows, schema=RATINGS, orient="row")
     rows = [(4, 4, 1, [1], [10]), (70, 4, 2, [1, 3], [10, 20]), (6, 6, 1, [1], [9])]
     table = ratings_by_query(ratings, pl.DataFrame(rows, schema=HISTORIES, orient="row"))
-    assert table.columns == ["user_id", "movie_id", "known"]
-    assert sorted(table.rows()) == [
-        *((4, movie, False) for movie in (1, 2, 3)),
-        *((70, movie, movie < 3) for movie in (1, 2, 3)),
+    times = {1: 10, 2: 19, 3: 20}
+    rows = table.select("user_id", "movie_id", "timestamp", "known").rows()
+    assert sorted(rows) == [
+        *((4, movie, time, False) for movie, time in times.items()),
+        *((70, movie, time, movie < 3) for movie, time in times.items()),
     ]

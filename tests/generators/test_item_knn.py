@@ -12,7 +12,9 @@ MATRIX = sp.csr_array(
 
 
 def test_each_movie_keeps_its_most_similar_neighbours() -> None:
-    weights = neighbour_weights(MATRIX, Params(neighbours=1, k1=1.2, b=0.75, max_movies=9))
+    weights = neighbour_weights(
+        MATRIX, Params(neighbours=1, k1=1.2, b=0.75, recency=0, max_movies=9)
+    )
     assert (weights > 0).sum(axis=1).max() == 1
     assert weights[0].argmax() == 1
     assert np.diag(weights).tolist() == [0] * 4

@@ -26,6 +26,7 @@ def two_tower(likes: Likes) -> dict[str, np.ndarray]:
     movies = rng.normal(size=(len(MOVIES), DIMENSION)).astype(np.float32)
     users = np.array([2 * movies[row - MOVIES[0]].mean(axis=0) for row in likes.values()])
     model = {"user_ids": USERS, "user": users, "movie_ids": MOVIES, "movie": movies}
+    model["recency"] = np.array(1.0)
     return with_fold_in(model, positives_of(likes))
 
 
@@ -47,29 +48,22 @@ def test_a_sequence_tower_has_a_vector_of_every_user(
     assert (vectors[:, -1] == 1).all()
 
 
-def test_a_tower_of_user_ids_needs_no_map_for_the_users_that_it_was_trained_on() -> None:
-    arrays = {"user_ids": np.array([2, 5]), "user": np.array([[1, 2], [3, 4]], np.float32)}
-    users, vectors = user_embeddings(arrays, user_histories({2: [1], 5: [1]}))
-    assert users.tolist() == [2, 5]
-    assert vectors.tolist() == [[1, 2, 1], [3, 4, 1]]
-    users, vectors = user_embeddings(arrays, user_histories({5: [1]}))
-    assert (users.tolist(), vectors.tolist()) == ([5], [[3, 4, 1]])
-
-
-def test_a_trained_user_has_the_trained_vector_and_a_new_user_is_folded_in() -> None:
+def test_a_vector_is_the_mean_of_a_long_term_and_a_recent_part() -> None:
     arrays = {
         "user_ids": np.array([2, 5]),
         "user": np.array([[1, 2], [3, 4]], np.float32),
         "movie_ids": np.array([10, 20, 30]),
         "movie": np.array([[1, 0], [0, 4], [3, 2]], np.float32),
         "fold_in": np.array([[2, 1], [0, 5]], np.float32),
+        "recency": np.array(1.0),
     }
     # Movie 99 has no vector, so it does not count in a mean.
     histories = user_histories({1: [10, 99, 20], 5: [10], 7: [30]})
     users, vectors = user_embeddings(arrays, histories)
     assert users.tolist() == [1, 5, 7]
-    # Means: [0.5, 2] of user 1, [3, 2] of user 7. Times the map: 2x and x + 5y.
-    assert vectors.tolist() == [[1, 10.5, 1], [3, 4, 1], [6, 13, 1]]
+    # The mean of user 1 is [0.5, 2], and [0.25, 3] with the weights 1/3 and 1. Times the map:
+    # 2x and x + 5y. User 5 has a trained vector, and [2, 1] as the recent part.
+    assert vectors.tolist() == [[0.75, 12.875, 1], [2.5, 2.5, 1], [6, 13, 1]]
     assert vectors.dtype == np.float32
     assert arrays["user"].tolist() == [[1, 2], [3, 4]]
 
@@ -80,16 +74,28 @@ def test_the_user_of_a_query_is_its_source_user(two_tower: dict) -> None:
     histories = histories.with_columns(source_user_id=pl.Series([3, 4], dtype=pl.Int32))
     users, vectors = user_embeddings(two_tower, histories)
     assert users.tolist() == [6, 100]
-    assert np.array_equal(vectors[0, :-1], fold_in(two_tower, histories[:1])[0])
-    assert not np.allclose(vectors[0, :-1], two_tower["user"][2], atol=0.1)
-    assert np.array_equal(vectors[1, :-1], two_tower["user"][1])
+    recent = fold_in(two_tower, histories, 1)
+    new_user = (fold_in(two_tower, histories[:1], 0)[0] + recent[0]) / 2
+    assert np.array_equal(vectors[0, :-1], new_user.astype(np.float32))
+    trained_user = (two_tower["user"][1] + recent[1]) / 2
+    assert np.array_equal(vectors[1, :-1], trained_user.astype(np.float32))
+    assert not np.allclose(vectors[0, :-1], (two_tower["user"][2] + recent[0]) / 2, atol=0.1)
+
+
+def test_the_vector_of_a_user_does_not_depend_on_the_other_users(
+    two_tower: dict, likes: Likes
+) -> None:
+    histories = user_histories({user: list(movies) for user, movies in likes.items()})
+    _, together = user_embeddings(two_tower, histories)
+    alone = [user_embeddings(two_tower, histories[n : n + 1])[1][0] for n in range(len(likes))]
+    assert np.array_equal(together, np.array(alone))
 
 
 def test_the_map_recovers_users_that_are_twice_the_mean_of_their_movies(two_tower: dict) -> None:
     assert two_tower["fold_in"].dtype == np.float32
     assert np.allclose(two_tower["fold_in"], 2 * np.eye(DIMENSION), atol=0.01)
     new = {1: [10, 15, 29], 3: [12], 201: [11, 13, 17, 19, 23]}
-    _, vectors = user_embeddings(two_tower, user_histories(new))
+    _, vectors = user_embeddings(two_tower | {"recency": np.array(0)}, user_histories(new))
     means = [two_tower["movie"][np.array(m) - MOVIES[0]].mean(axis=0) for m in new.values()]
     assert np.allclose(vectors[:, :-1], 2 * np.array(means), atol=0.01)
     assert np.abs(means).max(axis=1).min() > 0.3
@@ -122,7 +128,8 @@ def test_genres_are_a_part_of_the_vectors_that_are_folded_in(two_tower: dict, li
     assert np.allclose(with_genres["fold_in"], expected, atol=1e-5)
     assert not np.allclose(with_genres["fold_in"], two_tower["fold_in"], atol=0.1)
     histories = user_histories({1: [10, 15, 29]})
-    assert np.allclose(fold_in(with_genres, histories), fold_in(plain, histories), atol=1e-5)
+    vectors = fold_in(with_genres, histories, 1)
+    assert np.allclose(vectors, fold_in(plain, histories, 1), atol=1e-5)
 
 
 def test_a_sequence_tower_needs_no_map(arrays: dict) -> None:
@@ -133,4 +140,4 @@ def test_a_model_whose_vectors_are_zero_folds_users_to_zero() -> None:
     zeros = {"movie": np.zeros((2, 3), np.float32), "user": np.zeros((1, 3), np.float32)}
     model = zeros | {"movie_ids": np.array([5, 6]), "user_ids": np.array([1])}
     model = with_fold_in(model, user_movie_pairs([(1, 5)]))
-    assert fold_in(model, user_histories({9: [5]})).tolist() == [[0, 0, 0]]
+    assert fold_in(model, user_histories({9: [5]}), 1).tolist() == [[0, 0, 0]]

@@ -9,7 +9,9 @@ from stages.serving.pipeline import NEW_USER, ServingPipeline
 ALL = 10_000
 HISTORY = pl.DataFrame([(7, 7, 3, [5, 2, 9], [100, 200, 300])], schema=HISTORIES, orient="row")
 RATED = pl.DataFrame(
-    [(7, 2, True), (7, 4, False), (7, 5, True), (7, 9, True)], schema=SEEN, orient="row"
+    [(7, 2, True, 2), (7, 4, False, 1), (7, 5, True, 3), (7, 9, True, 0)],
+    schema=SEEN,
+    orient="row",
 )
 
 
@@ -61,7 +63,14 @@ def test_a_new_person_starts_without_a_history() -> None:
     )
     expected = pl.DataFrame([(-1, -1, 1, [3], [400])], schema=HISTORIES, orient="row")
     assert history.equals(expected)
-    assert seen.rows() == [(-1, 1, False), (-1, 2, None), (-1, 3, True)]
+    assert seen.rows() == [(-1, 1, False, 1), (-1, 2, None, None), (-1, 3, True, 0)]
+
+
+def test_what_is_said_now_is_newer_than_all_ratings_and_likes_are_the_newest() -> None:
+    _, seen = add_feedback(HISTORY, RATED, Feedback([8, 2, 3], [6, 5], [1]), 400, 10)
+    ages = dict(seen.select("movie_id", "age").iter_rows())
+    # Movie 2 is liked already and keeps its place; movie 5 is rated anew.
+    assert ages == {3: 0, 8: 1, 5: 2, 6: 3, 9: 4, 4: 5, 2: 6, 1: None}
 
 
 def test_what_is_said_later_counts_and_any_opinion_more_than_having_seen() -> None:
@@ -94,7 +103,8 @@ def test_low_ratings_of_a_new_user_have_the_weight_of_those_of_users_of_the_data
     weight = float(recommender.models["ease"]["low_weight"])
     assert 0 < weight < 1
     served = recommender.for_person(NEW_USER, [3], ALL, disliked=[7, 9])
-    profile = {3: 1.0, 7: weight, 9: weight}
+    recency = float(recommender.models["ease"]["recency"])
+    profile = {3: 1.0, 9: weight * 2**-recency, 7: weight * 3**-recency}
     expected = ease_list(recommender, profile, {3, 7, 9})
     assert served_ease_list(served) == expected[: recommender.settings.candidates]
     assert expected != ease_list(recommender, {3: 1.0}, {3, 7, 9})

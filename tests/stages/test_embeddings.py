@@ -56,5 +56,7 @@ def test_a_user_whom_the_model_was_not_trained_on_has_a_vector_too(
         new_histories = histories.filter(pl.col("user_id").is_in(new_users))
         new = users.filter(pl.col("user_id").is_in(new_users))["embedding"].to_numpy()
         assert len(new) == new_histories.height > 0
-        assert np.allclose(new[:, :-1], fold_in(arrays, new_histories), atol=1e-6)
+        parts = (fold_in(arrays, new_histories, recency) for recency in (0, 1))
+        assert arrays["recency"] == 1
+        assert np.allclose(new[:, :-1], sum(parts) / 2, atol=1e-6)
         assert np.abs(new[:, :-1]).max(axis=1).min() > 0

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, RATINGS
+from stages.common.tables import SEEN as SEEN_SCHEMA
 from stages.data.snapshots import (
     SERVE_SNAPSHOT,
     SNAPSHOTS,
@@ -45,21 +46,31 @@ def test_all_that_is_rated_before_the_newest_positive_is_seen(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
     table = seen_movies(query(1, 1, [1, 2], [20, 31]), positives, ratings)
+    assert table.schema == SEEN_SCHEMA
     assert table.rows() == [
-        (1, 1, True),
-        (1, 2, True),
-        (1, 5, False),
-        (1, 6, False),
-        (1, 7, False),
-        (1, 9, False),
+        (1, 1, True, 3),
+        (1, 2, True, 0),
+        (1, 5, False, 5),
+        (1, 6, False, 4),  # of the second of movie 1, and so older
+        (1, 7, False, 1),
+        (1, 9, False, 2),
     ]
+
+
+def test_positives_of_one_second_keep_their_order_as_ages(ratings: pl.DataFrame) -> None:
+    rows = [(1, 4, 9, 0), (1, 3, 9, 0), (1, 8, 9, 0), (2, 1, 6, 0)]
+    positives = pl.DataFrame(rows, schema=KNOWN_POSITIVES, orient="row")
+    queries = pl.concat([query(1, 1, [4, 3, 8], [9, 9, 9]), query(2, 2, [1], [6])])
+    table = seen_movies(queries, positives, ratings)
+    ages = {(user, movie): age for user, movie, _, age in table.iter_rows()}
+    assert ages == {(1, 8): 0, (1, 3): 1, (1, 4): 2, (1, 1): 3, (2, 1): 0, (2, 8): 1}
 
 
 def test_a_rating_of_the_second_of_the_newest_positive_may_be_later(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
     table = seen_movies(query(1, 1, [1], [20]), positives, ratings)
-    assert table.rows() == [(1, 1, True), (1, 5, False)]  # movie 6 is rated at second 20
+    assert table.rows() == [(1, 1, True, 0), (1, 5, False, 1)]  # movie 6 is rated at second 20
 
 
 @pytest.mark.parametrize("exclude", ["rated", "positives"])
@@ -83,8 +94,8 @@ def test_before_serving_all_that_a_user_has_rated_is_seen(
     table = seen_movies(query(2, 2, [1], [6]), positives, ratings, also_unknown=True)
     late = pl.DataFrame([(2, 4, 1.0, 90, 9)], schema=RATINGS, orient="row")
     later = seen_movies(query(2, 2, [1], [6]), positives, pl.concat([ratings, late]), True)
-    assert table.rows() == [(2, 1, True), (2, 8, False)]
-    assert later.rows() == [(2, 1, True), (2, 4, False), (2, 8, False)]
+    assert table.rows() == [(2, 1, True, 0), (2, 8, False, 1)]
+    assert later.rows() == [(2, 1, True, 1), (2, 4, False, 0), (2, 8, False, 2)]
 
 
 def test_queries_of_one_user_have_seen_what_is_before_each(
@@ -103,7 +114,7 @@ def test_positives_beyond_the_length_of_a_history_are_seen(
 ) -> None:
     cut = query(1, 1, [2], [31]).with_columns(history_length=pl.lit(2, dtype=pl.UInt32))
     table = seen_movies(cut, positives, ratings.clear())
-    assert table.rows() == [(1, 1, True), (1, 2, True)]
+    assert table.rows() == [(1, 1, True, 1), (1, 2, True, 0)]
 
 
 # A snapshot knows user 1 up to the time 10, 20 and 30, and user 2 from the second one on.
@@ -122,24 +133,24 @@ def test_a_snapshot_knows_the_low_ratings_before_its_newest_positive() -> None:
     # A rating of the second of the newest positive may be later. User 3 has no positive. Only
     # `serve` knows what is rated after the newest positive.
     assert low_rating_table(rated).rows() == [
-        (1, 4, 3),
-        (1, 5, 0),
-        (1, 6, 1),
-        (1, 7, 2),
-        (1, 8, 3),
-        (2, 5, 3),
-        (2, 9, 1),
+        (1, 4, 31, 3),
+        (1, 5, 9, 0),
+        (1, 6, 10, 1),
+        (1, 7, 20, 2),
+        (1, 8, 30, 3),
+        (2, 5, 15, 3),
+        (2, 9, 14, 1),
     ]
 
 
 def test_a_positive_is_no_low_rating() -> None:
     rated = {1: [(1, 10), (2, 20), (3, 30), (9, 40)], 2: [(1, 15)]}
-    assert low_rating_table(rated).rows() == [(1, 9, 3)]
+    assert low_rating_table(rated).rows() == [(1, 9, 40, 3)]
 
 
 def test_a_movie_is_low_until_it_is_a_positive() -> None:
     low = low_rating_table({1: [(3, 5), (5, 6), (5, 25)]})
-    assert low.rows() == [(1, 3, 0), (1, 5, 0)]
+    assert low.rows() == [(1, 3, 5, 0), (1, 5, 6, 0)]
     positives = pl.DataFrame(TIMES, schema=KNOWN_POSITIVES, orient="row")
     known = {s: known_low_ratings(low, positives[:n], s) for s, n in zip(SNAPSHOTS, (1, 2, 3, 4))}
     assert [table["movie_id"].to_list() for table in known.values()] == [[3, 5], [3, 5], [5], [5]]

@@ -43,7 +43,8 @@ def test_every_retriever_learns_repeats_itself_and_gives_vectors(
     losses = [row["loss"] for row in fit.curve]
     assert losses[-1] < losses[0]
     movie_ids, movies = movie_embeddings(fit.arrays)
-    _, users = user_embeddings(fit.arrays, tables["histories"])
+    arrays = with_fold_in(fit.arrays, tables["positives"])
+    _, users = user_embeddings(arrays, tables["histories"])
     assert users.shape == (tables["histories"].height, 17)
     assert movies.shape == (len(movie_ids), 17)
     assert np.isfinite(users).all()
@@ -117,13 +118,15 @@ def two_users() -> dict[str, np.ndarray]:
         "movie_ids": np.array([10, 20, 30, 40]),
         "movie": np.array([[9, 1], [8, 5], [3, 7], [3, 6]], np.float32),
         "bias": np.zeros(4, np.float32),
+        "recency": np.array(1.0),
     }
 
 
 def ranks_by_target(
     validator: train_retrieval.Validator, arrays: dict[str, np.ndarray]
 ) -> dict[tuple[int, int], int]:
-    """The rank of each user's target movie."""
+    """The rank of each user's target movie; a model without a map has no recent part."""
+    arrays = {"fold_in": np.zeros((2, 2), np.float32)} | arrays
     _, movies = movie_embeddings(arrays)
     _, users = user_embeddings(arrays, validator.histories)
     ranks = validator.ranks(slice(None), users, movies)
@@ -183,8 +186,8 @@ def test_the_validator_folds_in_the_users_that_the_model_was_not_trained_on(
     assert "fold_in" not in two_users
     metrics = validator(two_users)
     assert metrics["ndcg@10"] == pytest.approx(1)
-    folded = with_fold_in(two_users, user_movie_pairs(pairs))
-    assert ranks_by_target(validator, folded) == {(3, 20): 1, (8, 30): 1}
+    with_map = with_fold_in(two_users, user_movie_pairs(pairs))
+    assert ranks_by_target(validator, with_map) == {(3, 20): 1, (8, 30): 1}
 
 
 @pytest.mark.parametrize("name", ["id", "history"])
