@@ -4,9 +4,12 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Tests in two processes, each of which takes the next one, or the next group.
 SHARED_OUT := --numprocesses 2 --dist loadgroup
-INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes
+# A lock is complete; on macOS pip would also ask for what [tool.uv] of pyproject.toml leaves out.
+INSTALL := python -m pip install --quiet --disable-pip-version-check --require-hashes \
+  $(if $(filter Darwin,$(shell uname)),--no-deps)
 
-.PHONY: repro plots compare test test-ci test-all lint bench-quick peers mutants requirements audit
+.PHONY: repro plots compare test test-ci test-all lint bench-quick peers mutants requirements wheels \
+  audit
 
 repro: $(VENV)/installed
 	dvc repro
@@ -73,18 +76,29 @@ $(VENV)-mutants/installed: requirements.txt benchmarks/requirements-mutants.txt
 	  -r benchmarks/requirements-mutants.txt
 	@touch $@
 
-# Versions and hashes of all that requirements*.in and tests/requirements.in need: those of the oldest
-# Python, which the others have to share.
-LOCK := uv pip compile --quiet --python-platform x86_64-unknown-linux-gnu --generate-hashes \
-  --no-annotate --custom-compile-command "make requirements"
+# Versions and hashes of all that requirements*.in and tests/requirements.in need, for all platforms and
+# all versions of Python at once, which share one version of each package.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+  --generate-hashes --no-annotate --custom-compile-command "make requirements"
 LOCKED := requirements requirements-serving tests/requirements requirements-ray
 requirements: $(VENV)-lock/installed
-	for python in 3.11 3.12 3.13; do constraints=; for name in $(LOCKED); do \
+	constraints=; for name in $(LOCKED); do \
 	  cp $$name.txt $$name.tmp && \
-	  $(VENV)-lock/bin/$(LOCK) --python-version $$python $$constraints $$name.in -o $$name.tmp && \
-	  if [ $$python = 3.11 ]; then mv $$name.tmp $$name.txt; else \
-	    diff $$name.tmp $$name.txt && rm $$name.tmp; fi || exit 1; \
-	  constraints="$$constraints -c $$name.txt"; done; done
+	  $(VENV)-lock/bin/$(LOCK) $$constraints $$name.in -o $$name.tmp && \
+	  mv $$name.tmp $$name.txt || exit 1; \
+	  constraints="$$constraints -c $$name.txt"; done
+	$(MAKE) wheels
+
+# All these versions resolve for each platform and Python, and have wheels there; nothing is installed.
+# antlr4-python3-runtime has no wheel anywhere, and is Python alone.
+PLATFORMS := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
+RESOLVE := uv pip install --quiet --dry-run --target $(VENV)-lock/none --require-hashes \
+  --only-binary :all: --no-binary antlr4-python3-runtime
+wheels: $(VENV)-lock/installed
+	for platform in $(PLATFORMS); do for python in 3.11 3.12 3.13; do for name in $(LOCKED); do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(VENV)-lock/bin/$(RESOLVE) --python-platform $$platform \
+	    --python-version $$python -r $$name.txt || \
+	    { echo "$$name.txt: does not fit $$platform, Python $$python" >&2; exit 1; }; done; done; done
 
 # Known vulnerabilities of those versions.
 audit: $(VENV)-lock/installed

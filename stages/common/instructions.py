@@ -1,6 +1,7 @@
 """Pins of vector instructions and of BLAS's threads.
 
-So all x86-64-v3 processors (AVX2, FMA) compute equal bytes, whatever the number of cores.
+So all x86-64-v3 processors (AVX2, FMA) compute equal bytes, whatever the number of cores. Other
+processors have no pins, because these variables name instructions of x86-64.
 
 Libraries choose their kernels by the processor, and each kernel sums in its own order. `stages`
 imports this module before any of these libraries, which read the variables when they are loaded.
@@ -19,6 +20,16 @@ PINS = {
     "FAISS_SIMD_LEVEL": "AVX2",
 }
 XLA_FLAGS = "--xla_cpu_max_isa=AVX2 --xla_cpu_enable_platform_dependent_math=false"
+X86_64 = "x86_64"
+
+
+def why_unpinned(environment: dict[str, str], machine: str) -> str:
+    """Return why the instructions are not pinned, as one line; empty if they are."""
+    if machine != X86_64:
+        return f"{machine}: outputs may differ from those of {X86_64} processors"
+    if environment.get(NATIVE) == "1":
+        return f"{NATIVE} is set: outputs may differ from those of other processors"
+    return ""
 
 
 def pin_instructions(environment: dict[str, str], machine: str) -> None:
@@ -26,7 +37,7 @@ def pin_instructions(environment: dict[str, str], machine: str) -> None:
 
     Values that are set already are replaced: some images set `OPENBLAS_CORETYPE` for all programs.
     """
-    if machine != "x86_64" or environment.get(NATIVE) == "1":
+    if why_unpinned(environment, machine):
         return
     environment.update(PINS)
     flags = environment.get("XLA_FLAGS", "")

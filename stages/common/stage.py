@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.console import standard_output
-from stages.common.instructions import NATIVE
+from stages.common.instructions import why_unpinned
 
 # The name of a block of params.yaml. It becomes part of paths and names a module.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -63,8 +63,7 @@ def run_stage(main: Callable[..., str]) -> None:
     name = "@".join([Path(sys.argv[0]).stem, *variant])
     seconds = f"{time.perf_counter() - start:.1f} s"
     print(f"{name}: {summary}, {seconds}", file=sys.stderr)
-    if os.environ.get(NATIVE) == "1":
-        note = f"{NATIVE} is set: outputs may differ from those of other processors"
+    if note := why_unpinned(os.environ, os.uname().machine):
         print(note, file=sys.stderr)
 
 

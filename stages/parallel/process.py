@@ -18,4 +18,8 @@ def is_worker() -> bool:
 
 def thread_count() -> int:
     """Return how many threads to use: one for each processor of this process, 1 in a worker."""
-    return 1 if _is_worker else len(os.sched_getaffinity(0))
+    if _is_worker:
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS

@@ -123,7 +123,7 @@ def statistics(**counts: Mapping[str, Any]) -> Html:
             for key, value in values.items()
             if key != "notices"
         ]
-        tables.append(table(f"Statistics: {name}", [name, ""], rows, [1]))
+        tables.append(table(f"Statistics: {name}", [name, "value"], rows, [1]))
         sentences += values.get("notices", [])
     return element("div", element("div", *tables, class_="beside"), *map(paragraph, sentences))
 

@@ -21,6 +21,7 @@ import polars as pl
 from stages.common.console import standard_output
 from stages.common.stage import StageError
 from stages.serving.arguments import Parser
+from stages.serving.demo_users import MAX_ID, DemoUsers
 from stages.serving.local_server import (
     Handler,
     RequestError,
@@ -38,7 +39,8 @@ KINDS = ("liked", "disliked", "seen")
 MAX_PICKS, MAX_QUERY = 50, 100  # movies of each kind, characters
 MAX_MATCHES, TOP = 12, 20
 COLUMNS = ("rank", "movie_id", "title", "genres", "explanation_id", "explanation", "generators")
-BODY = 'the body must be {"liked": [movie_id, ...], "disliked": [...], "seen": [...]}'
+LISTS = '{"liked": [movie_id, ...], "disliked": [...], "seen": [...], "user": user_id}'
+BODY = f"the body must be {LISTS}, with a movie or a user"
 IDS = re.compile(r"\d{1,10}(,\d{1,10})*", re.ASCII)
 
 
@@ -66,13 +68,20 @@ class Demo:
         )
         names = name_movies(self.titles.movies)
         self.names = dict(zip(self.titles.movies["movie_id"], names))
+        self.users = DemoUsers(recommender.histories, recommender.user_ids)
 
     def page(self) -> str:
         """Return the page, with the limits and the size of the catalogue filled in."""
         size = f"{len(self.names):,} movies"
         if (year := self.titles.newest_year) is not None:
             size += f", up to {year}"
-        values = {"@MAX_PICKS@": MAX_PICKS, "@MAX_QUERY@": MAX_QUERY, "@CATALOGUE@": size}
+        values = {
+            "@MAX_PICKS@": MAX_PICKS,
+            "@MAX_QUERY@": MAX_QUERY,
+            "@MAX_ID@": MAX_ID,
+            "@USER@": self.users.suggest("")[0],
+            "@CATALOGUE@": size,
+        }
         text = PAGE.read_text(encoding="utf-8")
         for name, value in values.items():
             text = text.replace(name, html.escape(str(value)))
@@ -99,18 +108,21 @@ class Demo:
         return [{**row, "title": self.names[row["movie_id"]]} for row in rows]
 
     def recommend(self, body: Any) -> list[dict[str, Any]]:
-        """Return the best movies for a new user who rates those of the request's body.
+        """Return the best movies for a person who rates those of the request's body.
 
         Args:
-            body: `{"liked": [movie_id, ...], "disliked": [...], "seen": [...]}`, of which some may
-                be missing or empty, but not all.
+            body: `{"liked": [movie_id, ...], "disliked": [...], "seen": [...], "user": raw_id}`, of
+                which some may be missing or empty, but not all. The lists add to the ratings of
+                the user, or are those of a new one.
 
         Raises:
-            RequestError: The body is something else, or a movie is unknown or in two lists.
+            RequestError: The body is something else, a user or a movie is unknown, or a movie is
+                in two lists.
         """
-        if not isinstance(body, dict) or not body.keys() <= set(KINDS):
+        if not isinstance(body, dict) or not body.keys() <= {*KINDS, "user"}:
             raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
-        for kind, movies in body.items():
+        lists = {kind: body.get(kind, []) for kind in KINDS}
+        for kind, movies in lists.items():
             # Compared with `type`, because isinstance(True, int) holds.
             if not isinstance(movies, list) or not {type(movie) for movie in movies} <= {int}:
                 raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
@@ -120,14 +132,15 @@ class Demo:
             for movie in movies:
                 if movie not in self.names:
                     raise RequestError(HTTPStatus.BAD_REQUEST, f"{kind}: there is no movie {movie}")
-        picks = [movie for movies in body.values() for movie in set(movies)]
-        if not picks:
+        picks = [movie for movies in lists.values() for movie in set(movies)]
+        if not picks and "user" not in body:
             raise RequestError(HTTPStatus.BAD_REQUEST, BODY)
         if len(set(picks)) < len(picks):
             raise RequestError(HTTPStatus.BAD_REQUEST, "give each movie in one of the lists")
-        liked, disliked, seen = (body.get(kind, []) for kind in KINDS)
+        user = self.users.number(body["user"]) if "user" in body else NEW_USER
+        liked, disliked, seen = lists.values()
         with self.lock:
-            table = self.recommender.for_person(NEW_USER, liked, TOP, disliked=disliked, seen=seen)
+            table = self.recommender.for_person(user, liked, TOP, disliked=disliked, seen=seen)
         return [
             {
                 **row,
@@ -143,10 +156,17 @@ class Demo:
         movies = self.movies(ids) if ids else self.search(request.query_field("q"))
         return json_response({"movies": movies})
 
+    def get_users(self, request: Handler) -> Response:
+        """Answer with the user of the field `id`, or else with ids that begin with `q`."""
+        if raw_id := request.query_field("id"):
+            return json_response({"user": self.users.describe(raw_id, self.names)})
+        return json_response({"users": self.users.suggest(request.query_field("q"))})
+
     def routes(self) -> Routes:
         """Return the functions that answer the API's requests, by path and method."""
         return {
             "/api/movies": {"GET": self.get_movies},
+            "/api/users": {"GET": self.get_users},
             "/api/recommendations": {
                 "POST": lambda request: json_response(
                     {"recommendations": self.recommend(request.json_body())}

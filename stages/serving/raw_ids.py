@@ -116,12 +116,25 @@ def _read_lines(path: Path) -> pl.Series:
     return pl.Series(lines, dtype=pl.String)
 
 
+def to_raw_ids(numbers: pl.Series, ids: pl.DataFrame) -> pl.Series:
+    """Return the raw ids of the models' numbers.
+
+    Ids that are plain numbers in the raw data are the models' numbers already; others become text.
+
+    Args:
+        numbers: Numbers that `ids` has, or null.
+        ids: The numbers and raw_id.
+    """
+    all_numbers, raw_ids = ids.select(pl.exclude("raw_id")).to_series(), ids["raw_id"]
+    if raw_ids.equals(all_numbers.cast(pl.String)):
+        return numbers
+    return numbers.replace_strict(all_numbers, raw_ids, return_dtype=pl.String)
+
+
 def with_raw_ids(
     table: pl.DataFrame, user_ids: pl.DataFrame, movie_ids: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return rows with the users' and movies' raw ids.
-
-    Ids that are plain numbers in the raw data are the models' numbers already; others become text.
+    """Return rows with the users' and movies' raw ids, as `to_raw_ids` does.
 
     Args:
         table: SERVED, or some of its columns.
@@ -129,11 +142,5 @@ def with_raw_ids(
         movie_ids: movie_id and raw_id.
     """
     maps = {"user_id": user_ids, "movie_id": movie_ids, "explanation_id": movie_ids}
-    for column, ids in maps.items():
-        if column not in table.columns:
-            continue
-        numbers, raw_ids = ids.select(pl.exclude("raw_id")).to_series(), ids["raw_id"]
-        if not raw_ids.equals(numbers.cast(pl.String)):
-            texts = pl.col(column).replace_strict(numbers, raw_ids, return_dtype=pl.String)
-            table = table.with_columns(texts)
-    return table
+    columns = [to_raw_ids(table[name], ids) for name, ids in maps.items() if name in table.columns]
+    return table.with_columns(columns)

@@ -1,12 +1,16 @@
 """Pins of vector instructions and of BLAS's threads."""
 
 import os
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from stages.common import instructions
 from stages.common.instructions import NATIVE, PINS, XLA_FLAGS, pin_instructions
+from stages.parallel import process
 from tests.conftest import ROOT
 
 X86 = "x86_64"
@@ -38,13 +42,24 @@ def test_the_user_can_have_all_instructions() -> None:
     assert environment == {NATIVE: "1"}
 
 
-def test_other_processors_have_no_pins() -> None:
-    environment: dict[str, str] = {}
-    pin_instructions(environment, "aarch64")
-    assert environment == {}
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+def test_other_processors_have_no_pins_and_keep_their_variables(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    values = {"XLA_FLAGS": "--xla_dump_to=folder", "OPENBLAS_CORETYPE": "NEOVERSEN1"}
+    monkeypatch.setattr(os, "environ", environment := dict(values))
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    runpy.run_path(instructions.__file__)
+    assert environment == values
+
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=X86))
+    runpy.run_path(instructions.__file__)
+    assert PINS.items() <= environment.items()
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or process.thread_count() < 2, reason="needs two cores"
+)
 def test_the_number_of_cores_changes_no_byte() -> None:
     cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
     digests = [

@@ -1,9 +1,12 @@
 import dataclasses
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from stages.common.instructions import NATIVE
 from stages.common.stage import StageError, run_stage
 
 
@@ -106,3 +109,24 @@ def test_an_error_that_a_user_can_mend_is_one_line(
         run(main, monkeypatch)
     assert end.value.code == 1
     assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("machine", "variable", "note"),
+    [
+        ("x86_64", "0", ""),
+        ("x86_64", "1", f"{NATIVE} is set: outputs may differ from those of other processors\n"),
+        ("arm64", "0", "arm64: outputs may differ from those of x86_64 processors\n"),
+    ],
+)
+def test_a_stage_says_that_its_instructions_are_not_pinned(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    machine: str,
+    variable: str,
+    note: str,
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    monkeypatch.setenv(NATIVE, variable)
+    run(lambda: "summary", monkeypatch)
+    assert capsys.readouterr().err.partition(" s\n")[2] == note

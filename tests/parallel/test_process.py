@@ -23,6 +23,15 @@ def test_a_worker_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads == {threading.get_ident()}
 
 
+def test_all_processors_count_where_a_process_has_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_is_worker", False)
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert process.thread_count() == 7
+
+
 def test_the_module_imports_nothing() -> None:
     code = "import sys; before = set(sys.modules); import stages.parallel.process\n"
     code += "names = {'stages', 'stages.parallel', 'stages.parallel.process'}\n"

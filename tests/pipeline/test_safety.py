@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
 from tests.conftest import ROOT, run
 
@@ -67,21 +68,48 @@ def normalized(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
+def lock_entries(lock: str) -> list[tuple[str, str, str]]:
+    """Name, version and marker of each entry of a lock, all of which have hashes."""
+    entries = re.split(r"\n(?=[A-Za-z])", re.sub(r"^#.*\n", "", lock, flags=re.M).strip())
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    line = r"([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)(?: ; (.+))? \\\n"
+    groups = [re.match(line, entry).groups("") for entry in entries]
+    return [(normalized(name), version, marker) for name, version, marker in groups]
+
+
 def test_every_requirement_has_one_version_and_hashes() -> None:
-    for folder in (ROOT, ROOT / "tests"):
-        lock = (folder / "requirements.txt").read_text()
-        entries = re.split(r"\n(?=[A-Za-z])", re.sub(r"^#.*\n", "", lock, flags=re.M).strip())
-        versions = {}
-        for entry in entries:
-            name, version = re.match(r"([\w.-]+)(?:\[\w+\])?==(\S+) \\\n", entry).groups()
-            assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name
-            versions[normalized(name)] = version
-        requirements = re.findall(
-            r"^([\w.-]+)(?:\[\w+\])?==(\S+)$", (folder / "requirements.in").read_text(), re.M
-        )
-        assert requirements
+    for path in ("requirements", "requirements-serving", "requirements-ray", "tests/requirements"):
+        entries = lock_entries((ROOT / f"{path}.txt").read_text())
+        versions = {name: version for name, version, _ in entries}
+        assert len(versions) == len(entries)  # also on all platforms and versions of Python
+        text = (ROOT / f"{path}.in").read_text()
+        requirements = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?(?:==([^\s;]+))?(?:;.*)?$", text, re.M)
+        assert len(requirements) == len(re.findall(r"^[^#\n]", text, re.M)) > 0
         for name, version in requirements:
-            assert versions[normalized(name)] == version
+            assert versions[normalized(name)] == version or not version
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "missing"),
+    [
+        ("linux", "x86_64", set()),
+        ("linux", "aarch64", {"ir-measures", "pytrec-eval-terrier"}),  # of one test
+        ("darwin", "arm64", set()),
+    ],
+)
+def test_platforms_have_all_packages_but_those_of_one_test(
+    system: str, machine: str, missing: set[str]
+) -> None:
+    environment = {"sys_platform": system, "platform_machine": machine}
+    entries = lock_entries((ROOT / "requirements.txt").read_text())
+    absent = {
+        name
+        for name, _, marker in entries
+        if marker and "win32" not in marker and not Marker(marker).evaluate(environment)
+    }
+    assert absent == missing
+    assert {"tensorflow", "faiss-cpu", "lightgbm", "dvc"} <= {name for name, *_ in entries}
+    assert "tensorflow-macos" not in {name for name, *_ in entries}
 
 
 def test_no_secrets_and_no_data_are_in_git() -> None:

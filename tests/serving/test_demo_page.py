@@ -9,7 +9,7 @@ import pytest
 
 from stages.serving.local_server import Server
 from stages.serving.pipeline import NEW_USER, ServingPipeline
-from tests.browser import open_tab
+from tests.browser import accessibility_faults, has_sideways_scroll, open_tab
 
 
 @pytest.fixture
@@ -118,3 +118,143 @@ def test_an_error_of_the_server_is_shown(page) -> None:
     page.click("#list li:first-child .add")
     page.wait_for_selector("#status.bad")
     assert page.inner_text("#status") == "Sorry: not today"
+
+
+def test_a_user_of_the_data_is_chosen_and_the_address_keeps_the_user(
+    page, server: Server, recommender: ServingPipeline
+) -> None:
+    page.wait_for_selector("#list li")
+    page.click("#user")
+    page.wait_for_selector("#users option", state="attached")
+    page.keyboard.type("7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#list-title:has-text('Recommended for user 7')")
+    expected = recommender.for_person(7, [], 20)
+    titles = expected["title"].to_list()
+    assert page.locator("#list .title").all_inner_texts() == titles
+    reasons = page.locator("#list .explanation").all_inner_texts()
+    assert f"because user 7 liked {expected['explanation'].drop_nulls()[0]}" in reasons
+    assert page.inner_text("#status") == f"{len(titles)} movies from the ratings of user 7."
+    assert page.inner_text("#user-line").startswith("User 7 likes ")
+    assert page.url == f"{server.url}#user=7"
+
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status:has-text('the ratings of user 7 and 1 pick.')")
+    first = int(expected["movie_id"][0])
+    titles = recommender.for_person(7, [first], 20)["title"].to_list()
+    assert page.locator("#list .title").all_inner_texts() == titles
+    page.reload()
+    page.wait_for_selector("#status:has-text('the ratings of user 7 and 1 pick.')")
+    assert page.locator("#list .title").all_inner_texts() == titles
+    assert page.input_value("#user") == "7"
+
+    page.click("#leave")
+    page.wait_for_selector("#list-title:has-text('Recommended for you')")
+    assert page.url == f"{server.url}#liked={first}"
+    assert page.inner_text("#user-line") == ""
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+def test_an_unknown_user_is_a_line_and_the_rest_of_the_page_stays(
+    page, server: Server, by_link: bool
+) -> None:
+    if by_link:
+        page.goto(f"{server.url}#user=no+7&liked=3")
+    else:
+        page.goto(f"{server.url}#user=7&liked=3")
+        page.wait_for_selector("#list-title:has-text('Recommended for user 7')")
+        page.fill("#user", "no 7")
+        page.keyboard.press("Enter")
+    page.wait_for_selector("#list-title:has-text('Recommended for you')")
+    assert page.inner_text("#user-error") == 'Sorry: there is no user "no 7" in the data'
+    page.wait_for_selector("#status:has-text('movies from 1 pick.')")
+    assert page.url == f"{server.url}#liked=3"
+
+
+def test_everything_works_by_keyboard_alone(page) -> None:
+    def press(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    def focus() -> str:
+        return page.evaluate(
+            "document.activeElement.getAttribute('aria-label') || document.activeElement.id"
+            " || document.activeElement.textContent"
+        )
+
+    def tab_to(name: str) -> None:
+        names = []
+        while not names or names[-1] != name:
+            press("Tab")
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"the focus on {focus()} is not to be seen"
+            names.append(focus())
+            assert len(names) < 40, names
+
+    page.wait_for_selector("#list li")
+    assert focus() == "query"
+    page.keyboard.type("no. 3")
+    page.wait_for_selector("#matches .option")
+    press("Enter")
+    page.wait_for_selector("#status:has-text('1 pick')")
+    second = page.locator("#list .title").nth(1).inner_text()
+    tab_to(f"Not for me: {second}")
+    press("Space")
+    page.wait_for_selector("#status:has-text('2 picks')")
+    assert second not in page.locator("#list .title").all_inner_texts()
+
+    press("/")
+    assert focus() == "query"
+    first = page.locator("#list .title").first.inner_text()
+    tab_to("Why?")
+    press("Enter")
+    assert page.locator("#list .generators").first.is_visible()
+    tab_to(f"I liked it: {first}")
+    press("Enter")
+    page.wait_for_selector("#status:has-text('3 picks')")
+
+    press("/")
+    tab_to("user")
+    page.keyboard.type("7")
+    press("Enter")
+    page.wait_for_selector("#list-title:has-text('Recommended for user 7')")
+    press("/")
+    assert focus() == "user"  # where / is a character
+    page.fill("#user", "7")
+    tab_to("leave")
+    press("Enter")
+    page.wait_for_selector("#list-title:has-text('Recommended for you')")
+    assert focus() == "user"
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("width", [375, 1200])
+def test_axe_finds_no_fault_in_any_state_of_the_page_and_a_phone_need_not_scroll_sideways(
+    page, server: Server, width: int
+) -> None:
+    def check(state: str) -> None:
+        assert accessibility_faults(page) == [], state
+        assert not has_sideways_scroll(page), state
+
+    page.set_viewport_size({"width": width, "height": 700})
+    page.wait_for_selector("#list li")
+    check("at the start")
+    page.fill("#query", "film")
+    page.wait_for_selector("#matches .option")
+    check("with matches")
+    page.fill("#query", "zebra")
+    page.wait_for_selector("#no-match:has-text('No title is like this among the 40 movies')")
+    check("without a match")
+    page.goto(f"{server.url}#liked=3&disliked=7&seen=9&user=7")
+    page.wait_for_selector("#list-title:has-text('Recommended for user 7')")
+    page.click("#list li:first-child summary")
+    check("with a user, picks and reasons")
+    page.fill("#user", "z" * 100)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#user-error:not(:empty)")
+    check("with an error beside a field")
+    page.route("**/api/recommendations", lambda route: route.abort())
+    page.click("#list li:first-child .add")
+    page.wait_for_selector("#status.bad")
+    check("with an error over the list")

@@ -7,7 +7,7 @@ import pytest
 
 from stages import report
 from stages.common.stage import StageError
-from tests.browser import open_tab, outside
+from tests.browser import accessibility_faults, faint_chart_texts, open_tab, outside
 from tests.conftest import edit_params
 from tests.stages.results import (
     PARAMS,
@@ -141,6 +141,31 @@ def test_on_a_phone_the_tables_scroll_in_their_own_box_and_the_page_does_not(pag
         boxes = "[...document.querySelectorAll('.wide')]"
         assert tab.evaluate(f"{boxes}.every(b => b.getBoundingClientRect().right <= innerWidth)")
         assert tab.evaluate(f"{boxes}.some(b => b.scrollWidth > b.clientWidth)")
+
+
+@pytest.mark.parametrize("width", [375, 1200])
+def test_neither_axe_nor_the_contrast_of_charts_has_a_finding(page: Path, width: int) -> None:
+    with open_tab() as tab:
+        tab.set_viewport_size({"width": width, "height": 800})
+        tab.goto(page.as_uri())
+        assert accessibility_faults(tab) == []
+        tab.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        assert accessibility_faults(tab) == []
+        assert faint_chart_texts(tab) == []
+
+
+def test_a_page_with_faint_texts_and_a_field_without_a_label_is_noticed(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<!doctype html><html lang='en'><title>t</title><body style='background: #fff'><main>"
+        "<h1>Bad</h1><p style='color: #999'>faint</p><input><svg width='99' height='30'>"
+        "<rect width='99' height='30' fill='#5aa2cf'/><text y='20' fill='#fff'>0.25</text></svg>"
+    )
+    with open_tab() as tab:
+        tab.goto(bad.as_uri())
+        rules = {line.split(": ")[1] for line in accessibility_faults(tab)}
+        assert rules == {"color-contrast", "label"}
+        assert faint_chart_texts(tab) == ["light: 0.25: 2.80", "dark: 0.25: 2.80"]
 
 
 def test_a_page_that_requests_something_or_fails_is_noticed(tmp_path: Path) -> None:
