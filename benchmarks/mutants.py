@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,10 @@ WORK = ROOT / "mutants"
 ACCEPTED = ROOT / "benchmarks" / "mutants.toml"
 # The tests of each package of `stages`: those in its folder, and those of the stages that use it.
 TESTS = {
-    "data": ["data", "stages/test_clean.py", "stages/test_positives.py", "stages/test_seen.py"],
+    "data": [
+        "data",
+        *(f"stages/test_{stage}.py" for stage in ("clean", "inspect", "positives", "seen")),
+    ],
     "ranking": ["ranking", "stages/test_ranker_data.py"],
     "evaluation": [
         "evaluation",
@@ -36,11 +39,24 @@ TESTS = {
         "stages/test_leaderboard.py",
         "stages/test_beyond_accuracy.py",
     ],
-    # Those of the demo and the commands are missing: `one_thread` starts a thread of Polars.
     "serving": [
         f"serving/test_{module}.py"
-        for module in ("bundle", "explanations", "local_server", "raw_ids", "pipeline")
+        for module in (
+            *("api", "arguments", "bundle", "demo", "explanations", "feedback"),
+            *("http_connections", "http_metrics", "http_requests", "http_service"),
+            *("local_server", "output", "pipeline", "ratings_file", "raw_ids", "serve"),
+            *("title_search", "titles"),
+        )
     ],
+}
+# Programs whose tests start processes, in which no code is changed.
+PROGRAMS = ["stages/serving/__main__.py", "stages/serving/recommend.py"]
+ENVIRONMENT = {
+    # Less to start in each of thousands of processes.
+    "POLARS_MAX_THREADS": "1",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    # Compiled functions cannot be changed.
+    "NUMBA_DISABLE_JIT": "1",
 }
 # A crash or an endless loop is noticed as well as a wrong result.
 NOTICED = ("killed", "timeout", "segfault", "suspicious")
@@ -48,8 +64,12 @@ CONFIG = """
 [tool.mutmut]
 source_paths = ["stages"]
 only_mutate = {modules}
-also_copy = ["benchmarks", "data", "dvc.yaml", "params.yaml", "plots"]
-pytest_add_cli_args = ["-m", "not slow and not long", "--ignore-glob=*/test_properties.py"]
+do_not_mutate = {programs}
+also_copy = ["benchmarks", "data", "docs", "dvc.yaml", "params.yaml", "plots"]
+pytest_add_cli_args = [
+  "-p", "benchmarks.mutants_pytest", "--assert=plain", "-m", "not slow and not long",
+  "--ignore-glob=*/test_properties.py",
+]
 pytest_add_cli_args_test_selection = {tests}
 # Polars hangs in a process that is forked after its threads have started, and a mutant that hangs
 # counts as noticed. The fork server only imports the tests, which therefore must not use Polars
@@ -98,9 +118,17 @@ def read_accepted(path: Path) -> set[Mutant]:
 
 
 def read_statuses(listing: str) -> dict[str, str]:
-    """Return the status by mutant from the lines `<mutant>: <status>` of `mutmut results`."""
+    """Return the status by mutant from the lines `<mutant>: <status>` of `mutmut results`.
+
+    The `main` of a program is left out: its tests start a process, in which no code is changed.
+    """
     pairs = [line.strip().rsplit(": ", 1) for line in listing.splitlines() if ": " in line]
-    return {name: status for name, status in pairs if "__mutmut_" in name}
+    mutants = {name: status for name, status in pairs if "__mutmut_" in name}
+    return {
+        name: status
+        for name, status in mutants.items()
+        if not (".x_main__mutmut_" in name and status == "no tests")
+    }
 
 
 def copy_for(package: str, modules: list[str]) -> Path:
@@ -108,16 +136,20 @@ def copy_for(package: str, modules: list[str]) -> Path:
     folder = WORK / package
     shutil.rmtree(folder, ignore_errors=True)
     copy_repository(folder)
+    # It starts threads of Polars when it is imported.
+    (folder / "stages" / "serving" / "one_thread.py").write_text("")
     tests = [f"tests/{path}" for path in TESTS[package]]
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write(CONFIG.format(modules=modules, tests=tests))
+        file.write(CONFIG.format(modules=modules, programs=PROGRAMS, tests=tests))
     return folder
 
 
 def mutmut(folder: Path, *arguments: str) -> str:
     """Run mutmut in `folder`, and return what it prints."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    environment = {**os.environ, "TINY_RUN": str(WORK / "tiny_run")}
+    (WORK / "tmp").mkdir(parents=True, exist_ok=True)
+    folders = {"TINY_RUN": str(WORK / "tiny_run"), "PYTEST_DEBUG_TEMPROOT": str(WORK / "tmp")}
+    environment = {**os.environ, **ENVIRONMENT, **folders}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -126,14 +158,29 @@ def mutmut(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def run_package(package: str, modules: list[str]) -> tuple[Counter, set[Mutant]]:
-    """Return the number of mutants by status, and the mutants that no test has noticed."""
+def run_package(package: str, modules: list[str]) -> tuple[dict[str, str], set[Mutant]]:
+    """Return the status of every mutant by its name, and the mutants that no test has noticed."""
     folder = copy_for(package, modules)
     mutmut(folder, "run", "--max-children", "1")
     statuses = read_statuses(mutmut(folder, "results", "--all", "true"))
     unnoticed = [name for name, status in statuses.items() if status not in NOTICED]
     survivors = {parse_mutant(name, mutmut(folder, "show", name)) for name in unnoticed}
-    return Counter(statuses.values()), survivors
+    return statuses, survivors
+
+
+def count_by_module(statuses: dict[str, str]) -> dict[str, Counter]:
+    """Return the number of mutants by status for every module."""
+    counts: defaultdict[str, Counter] = defaultdict(Counter)
+    for name, status in statuses.items():
+        counts[name.partition("__mutmut_")[0].rpartition(".")[0]][status] += 1
+    return dict(sorted(counts.items()))
+
+
+def summarize(name: str, counts: Counter) -> str:
+    """Return the line of a module or a package."""
+    total, noticed = sum(counts.values()), sum(counts[status] for status in NOTICED)
+    by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return f"{name}: {total} mutants, {by_status}; score {noticed / max(total, 1):.1%}"
 
 
 def chosen_modules(names: list[str]) -> dict[str, list[str]]:
@@ -163,12 +210,11 @@ def main() -> None:
     is_clean = True
     for package, patterns in modules.items():
         start_time = time.perf_counter()
-        counts, survivors = run_package(package, patterns)
+        statuses, survivors = run_package(package, patterns)
         seconds = time.perf_counter() - start_time
-        total, noticed = sum(counts.values()), sum(counts[status] for status in NOTICED)
-        by_status = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        score = noticed / max(total, 1)
-        print(f"{package}: {total} mutants, {by_status}; score {score:.1%}; {seconds:.0f} s")
+        for module, counts in count_by_module(statuses).items():
+            print(summarize(module, counts))
+        print(f"{summarize(package, Counter(statuses.values()))}; {seconds:.0f} s")
         unlisted = survivors - accepted
         unused = {m for m in accepted - survivors if is_in(m, patterns)}
         for title, mutants in (("survives", unlisted), ("accepted, but noticed", unused)):

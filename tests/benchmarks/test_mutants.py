@@ -9,10 +9,12 @@ from benchmarks.mutants import (
     TESTS,
     Mutant,
     chosen_modules,
+    count_by_module,
     is_in,
     parse_mutant,
     read_accepted,
     read_statuses,
+    summarize,
 )
 from tests.conftest import ROOT
 
@@ -38,7 +40,25 @@ def test_a_mutant_is_named_by_its_function_and_its_change() -> None:
 
 def test_the_statuses_are_those_of_the_listing() -> None:
     listing = "    a.x_b__mutmut_1: killed\n    a.x_b__mutmut_12: no tests\nTotal: 2\n"
-    assert read_statuses(listing) == {"a.x_b__mutmut_1": "killed", "a.x_b__mutmut_12": "no tests"}
+    statuses = {"a.x_b__mutmut_1": "killed", "a.x_b__mutmut_12": "no tests"}
+    assert read_statuses(listing) == statuses
+    assert read_statuses(listing + "    a.x_main__mutmut_1: no tests\n") == statuses
+    survivor = {"a.x_main__mutmut_2": "survived"}
+    assert read_statuses(listing + "    a.x_main__mutmut_2: survived\n") == statuses | survivor
+
+
+def test_every_module_has_a_score() -> None:
+    statuses = {
+        "stages.b.x_f__mutmut_1": "killed",
+        "stages.b.x\u01c1C\u01c1f__mutmut_1": "timeout",
+        "stages.b.x_f__mutmut_2": "survived",
+        "stages.a.x_f__mutmut_1": "no tests",
+    }
+    lines = [summarize(module, counts) for module, counts in count_by_module(statuses).items()]
+    assert lines == [
+        "stages.a: 1 mutants, 1 no tests; score 0.0%",
+        "stages.b: 3 mutants, 1 killed, 1 timeout, 1 survived; score 66.7%",
+    ]
 
 
 def test_an_accepted_mutant_needs_a_reason(tmp_path: Path) -> None:
@@ -84,8 +104,10 @@ def test_the_tests_of_every_package_exist() -> None:
         assert all((ROOT / "tests" / path).exists() for path in paths)
 
 
+# Under mutmut, the module that starts the threads of Polars is empty.
 IMPORT_ALL = """
-import importlib, pathlib, sys
+import importlib, pathlib, sys, types
+sys.modules["stages.serving.one_thread"] = types.ModuleType("one_thread")
 for name in sys.argv[1:]:
     importlib.import_module(name)
 threads = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]

@@ -17,6 +17,7 @@ from stages.data.raw_genres import split_genres
         ['[{"id": 1, "name": "Drama"}, {"id": 2, "name": "War"}]', '[{"name": "Sci-Fi"}]'],
         ["[{'id': 1, 'name': 'Drama'}, {'id': 2, 'name': 'War'}]", "{'name': 'Sci-Fi'}"],
         ['{"Drama": 3, "War": 1}', '{"Sci-Fi": 2}'],
+        ['["Drama", {"id": 2, "name": "War"}]', '{"id": 1, "name": "Sci-Fi"}'],
         ["{Drama,War}", '{"Sci-Fi"}'],
     ],
 )

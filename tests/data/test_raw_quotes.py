@@ -63,8 +63,15 @@ def test_an_unbalanced_quote_is_named_by_its_line(text: str, line: int, tmp_path
 def test_tabs_need_no_quotes_if_every_line_has_all_fields(tmp_path: Path) -> None:
     path = write(tmp_path, 'a\tb\n1\t"Q" is\n\n2\tx\n')
     assert find_quote_char(path, "\t") is None
-    with pytest.raises(StageError, match="line 2 has an unbalanced quote"):
-        find_quote_char(write(tmp_path, 'a\tb\n1\t"Q" is\n2\n'), "\t")
+    for text in ('a\tb\r\n1\t"Q" is\r\n\r\n', 'a\tb\n\n1\t"Q" is'):
+        assert find_quote_char(write(tmp_path, text), "\t") is None
+    for text in (
+        'a\tb\n1\t"Q" is\n2\n',
+        'a\tb\n1\t"Q" is\r\n2\r\n',
+        'a\n1\t"Q" is\n1\t2\n',
+    ):
+        with pytest.raises(StageError, match="line 2 has an unbalanced quote"):
+            find_quote_char(write(tmp_path, text), "\t")
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_a_sample_has_whole_lines_from_the_start_to_the_end(folders: tuple[Path,
     assert rows[-1] > 990
     assert len(text) < 1500
     assert len(rows) / sample.share == pytest.approx(1000, rel=0.1)
+    assert sample.size == (raw / "ratings.csv").stat().st_size
 
 
 @pytest.mark.parametrize("size", range(480, 500, 3))
@@ -70,9 +71,18 @@ def test_a_sample_of_parquet_has_rows_from_the_start_to_the_end(
     assert rows[:50] == list(range(50))
     assert rows[-1] > 700
     assert sample.share == len(rows) / 1000 < 0.2
+    assert (sample.size, sample.head_rows) == ((raw / "ratings.parquet").stat().st_size, 50)
+    # Blocks of 10 rows begin at every 237th row behind the head, and none after row 990.
+    assert rows[50::10] == [50, 287, 524, 761]
 
 
 def test_a_broken_parquet_file_is_left_to_its_reader(folders: tuple[Path, Path]) -> None:
     raw, target = folders
     (raw / "ratings.parquet").write_bytes(b"PAR1" + b"x" * 2000)
     assert sample_files(raw, ["ratings.parquet"], target)["ratings.parquet"].share == 1
+
+
+@pytest.mark.parametrize("text", ["no line", '"a line\n in quotes', "a line\n", 'a\n"b"\n"c\n'])
+def test_a_text_is_cut_behind_its_last_record(text: str) -> None:
+    end = {"no line": 7, '"a line\n in quotes': 18, "a line\n": 7, 'a\n"b"\n"c\n': 6}[text]
+    assert raw_sample._last_record_end(text.encode()) == end

@@ -44,6 +44,22 @@ def test_a_long_record_is_named_by_its_line(tmp_path: Path) -> None:
         read_table(path, ["a", "b"], ["b"], **header_options(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "line"),
+    [
+        (b'a,b\n"1,2",3\n4,5,6\n', {"separator": ",", "quote_char": '"'}, 3),
+        (b'a\tb\n"1\t2\t3\n4\t5\n', {"separator": "\t", "quote_char": None}, 2),
+        ("é,b\n1,2\né,5,6\n".encode(), {"separator": ",", "quote_char": None}, 3),
+    ],
+)
+def test_quotes_of_a_long_record_count_only_where_fields_are_in_quotes(
+    tmp_path: Path, content: bytes, options: dict, line: int
+) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(StageError, match=rf"a\.csv: line {line} has more fields than the first"):
+        read_columns(path, list("ab") if content[:1] == b"a" else ["é", "b"], **options)
+
+
 def test_markers_of_missing_values_become_null() -> None:
     table = pl.DataFrame({"a": [" x ", "\\N", "NULL", " ", "nan", "None", "null x", None]})
     column = table.select(missing_to_null(pl.col("a")))["a"]
@@ -58,6 +74,9 @@ def test_lines_are_split_in_either_encoding(encoding: str, tmp_path: Path) -> No
     path = write(tmp_path, "1::É\r\n\n2::B::C\n".encode(encoding))
     rows = read_split_lines(path, "::", min_fields=2)["fields"].to_list()
     assert rows == [["1", "É"], ["2", "B", "C"]]
+    path = write(tmp_path, b"1::TAXX \r\n2:: X\r\n")
+    rows = read_split_lines(path, "::", min_fields=2)["fields"].to_list()
+    assert rows == [["1", "TAXX "], ["2", " X"]]
     with pytest.raises(StageError, match=r"has a line with fewer than 3 fields"):
         read_split_lines(path, "::", min_fields=3)
 

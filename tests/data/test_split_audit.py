@@ -75,6 +75,7 @@ def test_the_top_movies_are_those_of_most_known_positives_then_of_the_lowest_id(
     assert audit(*arguments)["top_share_targets"] == 0  # of the movies 4 and 9, 4 is in the top
     assert figures["left_out_without_positive"] == 1 - 3
     assert figures["tied_share_val"] == pytest.approx(2 / 3)
+    assert figures["tied_share"] == 0
     assert figures["left_out_inactive"] == 2
 
 

@@ -55,6 +55,9 @@ def test_the_queries_of_a_user_become_one_row_of_means() -> None:
         {"a": 3, "b": 2, "user_id": 4},
         {"a": 7, "b": 5, "user_id": 6},
     ]
+    values = pl.DataFrame({"user_id": range(100)}).with_columns(a=0.0)
+    queries = values.select("user_id", source_user_id=200 - pl.col("user_id"))
+    assert mean_by_user(values, queries)["user_id"].is_sorted(descending=True)
 
 
 def test_means_over_users_have_the_recall_of_the_whole_list() -> None:

@@ -48,7 +48,7 @@ def test_histories_may_be_in_any_order_and_must_have_every_user(
     table = build_features(candidates, histories, context, list(GROUPS))
     assert build_features(candidates, histories[::-1], context, list(GROUPS)).equals(table)
     for lacking in (histories[:1], histories[1:]):
-        with pytest.raises(ValueError, match="lack a user"):
+        with pytest.raises(ValueError, match=r"^histories: lack a user of the candidates$"):
             build_features(candidates, lacking, context, list(GROUPS))
 
 
@@ -125,6 +125,7 @@ def test_a_batch_has_padded_candidates_and_histories_newest_first(
     assert table.columns == ["user_id", "movie_id", "probe"]
     assert table["probe"].dtype == pl.Float32
     assert table["probe"].to_list() == [15, 6, 26, 27]
+    assert {batch.history_mask.dtype for batch in batches} == {np.dtype(np.float32)}
     first, second = (  # threads may compute the batches in any order
         {name: array.tolist() for name, array in batch._asdict().items()}
         for batch in sorted(batches, key=lambda batch: batch.users[0])
@@ -147,4 +148,5 @@ def test_a_batch_has_padded_candidates_and_histories_newest_first(
         "history_length": [0],
         "users": [7],
     }
-    assert build_features(candidates, histories, context, ["score"]).equals(candidates)
+    for rows in (candidates, candidates[:0]):
+        assert build_features(rows, histories, context, ["score"]).equals(rows)

@@ -1,7 +1,9 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from stages.common.stage import StageError
@@ -37,6 +39,19 @@ def test_a_context_has_only_what_its_snapshot_knows(
     users, vectors = context.user_vectors
     assert users.tolist() == histories["user_id"].to_list()
     assert len(vectors) == len(users)
+
+
+@pytest.mark.parametrize("name", ["catalogue.parquet", "popularity/test.parquet"])
+def test_a_table_of_other_columns_is_refused(
+    name: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_run)
+    movies = Path(shutil.copytree(FEATURE_SOURCES.movies, tmp_path / "movies"))
+    table = pl.read_parquet(movies / name)
+    table.with_columns(more=pl.lit(1)).write_parquet(movies / name)
+    sources = dataclasses.replace(FEATURE_SOURCES, movies=movies)
+    with pytest.raises(StageError, match=rf"^{movies / name}: has columns "):
+        read_context(sources, "history", "test")
 
 
 def test_the_model_of_a_removed_generator_is_refused(

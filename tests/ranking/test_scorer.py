@@ -71,3 +71,43 @@ def test_lightgbm_scores_trees_that_the_compiled_code_cannot(values: np.ndarray)
     scorer.compile_trees()
     assert scorer.trees is None
     assert np.array_equal(scorer.scores(values, 1), booster.predict(values, raw_score=True))
+
+
+def test_trees_that_cannot_be_compiled_are_read_once(
+    boosters: list[lgb.Booster], values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    calls = []
+    monkeypatch.setattr(module, "read_trees", lambda *_: calls.append(1))
+    monkeypatch.setattr(module, "COMPILED_FROM", 1)
+    scorer = Scorer(boosters)
+    for _ in range(3):
+        assert np.array_equal(scorer.scores(values, 1), mean_scores(boosters, values, 1))
+    assert len(calls) == 1
+
+
+def test_the_code_is_compiled_for_the_columns_that_are_scored_later(
+    boosters: list[lgb.Booster], values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = pytest.importorskip("stages.ranking.tree_kernel")
+    kinds = []
+
+    def note(columns: np.ndarray, begin: int, end: int, *_: np.ndarray) -> np.ndarray:
+        kinds.append((columns.dtype, columns.shape[1], columns.flags.f_contiguous))
+        return np.zeros(end - begin)
+
+    monkeypatch.setattr(kernel, "sum_trees", note)
+    scorer = Scorer(boosters)
+    scorer.compile_trees()
+    assert len(kinds) == 1
+    scorer.scores(values, 1)
+    assert set(kinds) == {(np.dtype(np.float32), 3, True)}
+
+
+def test_lightgbm_uses_the_given_number_of_threads(
+    boosters: list[lgb.Booster], values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "mean_scores", lambda *arguments: arguments)
+    models, rows, threads = Scorer(boosters).scores(values, 3)
+    assert (models, threads) == (boosters, 3)
+    assert np.array_equal(rows, values)

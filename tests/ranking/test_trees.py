@@ -63,6 +63,29 @@ def test_models_of_another_kind_are_left_to_lightgbm(options: dict[str, object])
     assert read_trees([train(), train(**options)], 100) is None
 
 
+# Node 0 has node 1 on its left and leaf 0 on its right, node 1 has the leaves 2 and 1. A missing
+# value goes right at node 0; node 1 has seen none, and takes it for 0.
+SMALL_TREE = """tree
+version=v4
+num_tree_per_iteration=1
+
+Tree=0
+num_leaves=3
+num_cat=0
+split_feature=3 1
+threshold=0.1 0
+decision_type=8 0
+left_child=1 -3
+right_child=-1 -2
+leaf_value=0.5 1.5 -2.5
+is_linear=0
+shrinkage=1
+
+
+end of trees
+"""
+
+
 class Written:
     """A booster that is written as `text`."""
 
@@ -82,3 +105,38 @@ def test_another_text_format_and_a_model_without_trees_are_left_to_lightgbm() ->
     assert read_trees([Written(text.replace("version=v4", "version=v5"))], 100) is None
     assert read_trees([Written(text[: text.index("\nTree=0")])], 100) is None
     assert read_trees([Written(text.replace("split_feature=", "split_feature=9"))], 100) is None
+
+
+def test_the_leaves_of_a_tree_are_bits_from_left_to_right() -> None:
+    trees = read_trees([Written(SMALL_TREE)], 100)
+    assert trees is not None
+    assert trees.features.tolist() == [1, 3]  # NaN goes right at node 0, which comes last
+    assert trees.thresholds.tolist() == [0, round_down(np.array([0.1]))[0]]
+    assert trees.masks.tolist() == [0b001, 0b011]
+    assert (trees.first_node.tolist(), trees.first_nan_right.tolist()) == ([0, 2], [1])
+    expected = np.zeros((1, 37))
+    expected[0, [1, 2, 4]] = -2.5, 1.5, 0.5  # in the slots of the bits 1, 2 and 4
+    assert np.array_equal(trees.leaf_values, expected)
+    assert trees.passes.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "is_read"),
+    [
+        ("split_feature=3 1", "split_feature=2 3", True),
+        ("split_feature=3 1", "split_feature=3 4", False),  # the model has 4 features
+        ("decision_type=8 0", "decision_type=10 2", True),
+        ("decision_type=8 0", "decision_type=8 4", False),  # zeros are missing values
+        ("decision_type=8 0", "decision_type=1 0", False),
+        ("num_cat=0", "num_cat=1", False),
+        ("is_linear=0", "is_linear=1", False),
+        ("version=v4", "version=v3", False),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=12", False),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=1\naverage_output", False),
+    ],
+)
+def test_any_part_of_another_kind_leaves_the_tree_to_lightgbm(
+    was: str, becomes: str, is_read: bool
+) -> None:
+    trees = read_trees([Written(SMALL_TREE.replace(was, becomes))], 100)
+    assert (trees is not None) is is_read

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages import serving
 from stages.common.stage import StageError
 from stages.serving import Recommender
 from stages.serving.feedback import Feedback
@@ -59,6 +60,7 @@ def test_an_option_counts_more_than_a_rating(api: Recommender) -> None:
 def test_many_users_get_the_lists_of_each(api: Recommender, recommender: ServingPipeline) -> None:
     table = pl.concat(api.recommend_users(k=4))
     assert set(table["user_id"]) == set(recommender.users.tolist())
+    assert list(api.recommend_users([])) == []
     some = pl.concat(api.recommend_users([42, "7"], k=4))
     assert some.equals(table.filter(pl.col("user_id").is_in([7, 42])))
     assert some.filter(user_id=42)["movie_id"].equals(api.recommend(user=42, k=4)["movie_id"])
@@ -77,14 +79,47 @@ def test_a_search_gives_the_ids_of_the_raw_data(api: Recommender) -> None:
     assert api.search("", k=4).height == 4
 
 
+def test_lists_have_ten_movies_unless_asked_otherwise(api: Recommender) -> None:
+    assert api.recommend(liked=[3]).height == api.search("film").height == 10
+    table = next(api.recommend_users([7, 42]))
+    assert table["user_id"].to_list() == [7] * 10 + [42] * 10
+    assert api.recommend(liked=[3], k=1).height == 1
+
+
+def test_a_bundle_is_loaded_from_its_folder_and_its_trees_are_compiled_when_asked(
+    tiny_run: Path, recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_run)
+    by_default, by_path = Recommender.load(), Recommender.load("data/bundle_as_evaluated")
+    assert by_default.ranker == recommender.settings.ranker
+    assert by_default.num_movies == recommender.catalogue.height
+    assert by_default.recommend(user=42).equals(Recommender(recommender).recommend(user=42))
+    assert by_path._pipeline.seen.height < by_default._pipeline.seen.height
+    pytest.importorskip("numba")
+    assert by_default._pipeline.scorer.trees is None
+    by_default.compile_trees()
+    assert by_default._pipeline.scorer.trees is not None
+
+
+def test_the_package_has_the_recommender_only() -> None:
+    assert serving.Recommender is Recommender
+    message = r"^module 'stages.serving' has no attribute 'recommender'$"
+    with pytest.raises(AttributeError, match=message):
+        getattr(serving, "recommender")  # noqa: B009
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"k": 0}, "k: is 0; give 1 or more"),
         ({"user": "nobody"}, "user nobody: not in the data"),
+        ({"k": -1}, "k: is -1; give 1 or more"),
+        ({"ratings": {"3": 0}}, "ratings: 3 has 0; give above 0 and up to 5 stars"),
         ({"ratings": {"3": 6}}, "ratings: 3 has 6; give above 0 and up to 5 stars"),
         ({"ratings": {"3": float("nan")}}, "ratings: 3 has nan; give above 0"),
         ({"ratings": {"no such film at all": 5}}, 'ratings "no such film at all": no movie'),
+        ({"liked": ["no such film at all"]}, 'liked "no such film at all": no movie'),
+        ({"disliked": ["no such film at all"]}, 'disliked "no such film at all": no movie'),
         ({"seen": ["no such film at all"]}, 'seen "no such film at all": no movie'),
         ({"liked": ["3"], "disliked": [3]}, r"disliked: Film, No. 3 \(1982\) is also liked"),
     ],

@@ -1,6 +1,26 @@
+from pathlib import Path
+
 import pytest
 
-from stages.serving.arguments import parse_recommend
+from stages.serving.arguments import Parser, parse_recommend, utf8, utf8_path
+
+HELP = """
+  --bundle BUNDLE       the bundle's folder (data/bundle)
+  --user USER           a user's id in the data set; may be repeated
+  --liked MOVIE         a movie that you like; a title or an id, and id:ID is never a title; \
+may be repeated
+  --disliked MOVIE      one that you rate low
+  --seen MOVIE          one that is not to be listed
+  --ratings RATINGS     your ratings: a csv, also of Letterboxd or IMDb
+  --users USERS         many users: a csv with user_id, a txt of ids, or `all`
+  --as-evaluated        the lists that were measured: without the test targets \
+(data/bundle_as_evaluated)
+  --top TOP             movies per user (10)
+  --explain             add reasons to the table
+  --format {table,json,csv,parquet}
+                        (table)
+  --out OUT             the file to write, if not the terminal
+"""
 
 
 def parse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict:
@@ -75,3 +95,54 @@ def test_movies_and_users_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> No
     assert [values[kind] for kind in kinds] == [[kind, "more"] for kind in kinds]
     assert parse(monkeypatch, "--user", "1", "--user", "2")["user"] == ["1", "2"]
     assert parse(monkeypatch, "--user", "1")["liked"] == []
+
+
+def test_the_help_describes_every_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as stop:
+        parse(monkeypatch, "--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python -m stages.serving recommend [-h] [--bundle BUNDLE] ")
+    assert "\n\nRecommend movies from a bundle.\n\n" in text
+    assert text.endswith(HELP)
+
+
+def test_options_have_defaults_and_their_own_types(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    values = parse(monkeypatch, "--user", "1")
+    assert (values["top"], values["explain"], values["out"]) == (10, False, None)
+    assert values["bundle"] == Path("data/bundle")
+    assert (values["users"], values["ratings"], values["disliked"]) == (None, None, [])
+    options = ["--top", "1", "--explain", "--out", str(tmp_path / "x.json"), "--bundle", "b"]
+    values = parse(monkeypatch, "--user", "L\udcc3\udca9on", *options, "--ratings", "r.csv")
+    assert values["user"] == ["Léon"]
+    assert (values["top"], values["explain"]) == (1, True)
+    assert (values["out"], values["bundle"]) == (tmp_path / "x.json", Path("b"))
+    assert values["ratings"] == Path("r.csv")
+    values = parse(monkeypatch, "--users", "all", "--as-evaluated")
+    assert values["bundle"] == Path("data/bundle_as_evaluated")
+    assert values["users"] == "all"
+
+
+def test_bytes_that_are_not_utf8_match_no_title_and_no_path() -> None:
+    assert utf8("L\udce9on") == "L\ufffdon"
+    assert utf8("Léon") == "Léon"
+    assert utf8_path("Léon") == Path("Léon")
+
+
+def test_an_error_names_the_option_only(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser("demo", "Show a page.")
+    for message, line in (
+        ("argument --port: is no number", "--port: is no number"),
+        ("argument -p/--port: is no number", "-p: is no number"),
+        ("the argument --port: is it", "the argument --port: is it"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            parser.error(message)
+        assert stop.value.code == 2
+        expected = f"error: {line}; see `python -m stages.serving demo --help`\n"
+        assert capsys.readouterr().err == expected

@@ -47,6 +47,19 @@ def test_reading_and_writing_give_equal_bytes(bundle: Path, tmp_path: Path) -> N
     assert file_contents(copy) == file_contents(bundle)
 
 
+def test_a_bundle_may_have_one_booster(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    content = read_bundle(bundle)
+    write_bundle(content._replace(boosters=content.boosters[:1]), copy)
+    assert read_bundle(copy).boosters == content.boosters[:1]
+    schema = json.loads((copy / SCHEMA).read_text())
+    booster = lgb.Booster(model_str=content.boosters[0])
+    assert schema["features"] == booster.feature_name()
+    description = {"trees": booster.num_trees(), "features": booster.num_feature()}
+    assert schema["boosters"] == [description]
+
+
 def refuses(bundle: Path, message: str) -> None:
     with pytest.raises(StageError, match=message) as error:
         read_bundle(bundle)
@@ -162,3 +175,13 @@ def test_a_schema_of_other_contents_is_refused(bundle: Path) -> None:
     contents_differ("ranker/1.txt", lambda p: p.write_text(text), "ranker: cannot be read")
     contents_differ("ranker/1.txt", Path.unlink, "its boosters do not match")
     contents_differ("index/id.faiss", lambda p: p.write_text(text), "id.faiss: cannot be read")
+
+
+def test_a_table_with_another_column_is_refused(bundle: Path) -> None:
+    path = bundle / "tables" / "seen.parquet"
+    table = pl.read_parquet(path).with_columns(more=pl.lit(1))
+    table.write_parquet(path)
+    tables = json.loads((bundle / SCHEMA).read_text())["tables"]
+    columns = {name: str(kind) for name, kind in table.schema.items()}
+    edit_schema(bundle, tables=tables | {"seen": {"rows": table.height, "columns": columns}})
+    refuses(bundle, f"^{path}: has columns ")

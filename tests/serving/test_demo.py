@@ -68,6 +68,9 @@ def test_recommendations_are_those_of_the_recommender(
     assert [m["explanation"] for m in movies] == expected["explanation"].to_list()
     assert [m["generators"] for m in movies] == expected["generators"].to_list()
     assert {m["explanation_id"] for m in movies} <= {3, 7, None}
+    assert [m["title"] for m in movies] == expected["title"].to_list()
+    columns = ["rank", "movie_id", "title", "genres", "explanation_id", "explanation", "generators"]
+    assert list(movies[0]) == columns
     status, value = recommend(server, {"liked": [3], "disliked": [7], "seen": [9]})
     assert status == 200
     expected = recommender.for_person(NEW_USER, [3], 20, disliked=[7], seen=[9])
@@ -94,6 +97,13 @@ def test_recommendations_are_those_of_the_recommender(
         ({"seen": [1] * (MAX_PICKS + 1)}, 400, f"seen: give up to {MAX_PICKS} movies"),
         ({"liked": [1], "seen": [4711]}, 400, "seen: there is no movie 4711"),
         ({"liked": [], "disliked": []}, 400, "the body must be"),
+        (
+            {"seen": {"1": 2}},
+            400,
+            'the body must be {"liked": [movie_id, ...], "disliked": [...], ',
+        ),
+        ({"liked": [1], "seen": None}, 400, "the body must be"),
+        ({"liked": [1], "disliked": [4711]}, 400, "disliked: there is no movie 4711"),
         ({"liked": [1], "loved": [2]}, 400, "the body must be"),
         ({"liked": [1, 2], "disliked": [2]}, 400, "each movie in one of the lists"),
         (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
@@ -106,24 +116,37 @@ def test_a_bad_body_is_refused(server: Server, body: object, status: int, messag
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
+    ("method", "path", "headers", "status", "message"),
     [
-        ("GET", "/api/movies?q=" + "a" * (MAX_QUERY + 1), {}, 400),
-        ("GET", "/api/movies?" + "q=a&" * 9, {}, 400),
-        ("GET", "/api/movies?ids=1,x", {}, 400),
-        ("GET", "/api/movies?ids=" + ",".join(["1"] * (3 * MAX_PICKS + 1)), {}, 400),
-        ("GET", "/api/recommendations", {}, 405),
-        ("POST", "/api/movies", {}, 405),
-        ("POST", "/api/recommendations", {"Content_Type": "text/plain"}, 415),
-        ("POST", "/api/recommendations", {**JSON, "Host": "example.org"}, 421),
+        ("GET", f"/api/movies?q={'a' * (MAX_QUERY + 1)}", {}, 400, "q: use up to 100 characters"),
+        ("GET", "/api/movies?" + "q=a&" * 9, {}, 400, "give one field, ids"),
+        ("GET", "/api/movies?ids=1,x", {}, 400, "ids: give up to 150 numbers"),
+        ("GET", "/api/movies?ids=1,", {}, 400, "ids: give up to 150 numbers"),
+        (
+            *("GET", "/api/movies?ids=" + ",".join(["1"] * (3 * MAX_PICKS + 1))),
+            *({}, 400, "ids: give up to 150 numbers"),
+        ),
+        ("GET", "/api/recommendations", {}, 405, "use POST"),
+        ("POST", "/api/movies", {}, 405, "use GET"),
+        ("POST", "/api/recommendations", {"Content_Type": "text/plain"}, 415, "send application"),
+        ("POST", "/api/recommendations", {**JSON, "Host": "example.org"}, 421, "this is not the"),
     ],
 )
 def test_other_requests_get_the_right_status(
-    server: Server, method: str, path: str, headers: dict[str, str], status: int
+    server: Server, method: str, path: str, headers: dict[str, str], status: int, message: str
 ) -> None:
     response, content = send(server, method, path, **headers)
     assert response.status == status
-    assert json.loads(content)["error"]
+    assert json.loads(content)["error"].startswith(message)
+
+
+def test_the_limits_themselves_are_allowed(server: Server) -> None:
+    ids = ",".join(["1"] * (3 * MAX_PICKS))
+    movies = json.loads(send(server, "GET", f"/api/movies?ids={ids}")[1])["movies"]
+    assert [movie["movie_id"] for movie in movies] == [1]
+    assert send(server, "GET", f"/api/movies?q={'a' * MAX_QUERY}")[0].status == 200
+    assert len(json.loads(send(server, "GET", "/api/movies")[1])["movies"]) == 12
+    assert recommend(server, {"liked": [1] * MAX_PICKS, "disliked": [2], "seen": []})[0] == 200
 
 
 def test_a_connection_is_kept_for_the_next_recommendation(server: Server) -> None:

@@ -55,8 +55,15 @@ def test_what_is_no_http_gets_400_as_json(
             connection.sendall(text)
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 400 "), answer
-        assert "error" in json.loads(body)
+        status, *lines = head.decode().split("\r\n")
+        assert status == "HTTP/1.1 400 Bad Request"
+        headers = {name.lower(): value for name, value in (line.split(": ") for line in lines)}
+        assert headers == {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "connection": "close",
+        }
+        assert json.loads(body) == {"error": "this is no HTTP request; send one"}
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -102,8 +109,10 @@ def test_a_body_that_does_not_come_gets_408(
     with connect(server) as connection:
         connection.sendall(HEAD + b"Content-Length: 9\r\n\r\n{")
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert "body: is not here" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in head.lower().split(b"\r\n")
+    assert json.loads(body) == {"error": "body: is not here after 0.2 s; send it faster"}
 
 
 def test_a_client_that_hangs_up_leaves_no_traceback_but_a_count(

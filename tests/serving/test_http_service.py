@@ -17,6 +17,12 @@ from stages.serving.pipeline import ServingPipeline
 from tests.serving.http_client import JSON, Address, send, serve_app
 
 PATH = "/recommendations"
+MESSAGES = {
+    404: "there is nothing here; see docs/serving.md for the paths",
+    405: "this path does not take this method; use one of the header Allow",
+    413: "body: is too long; send up to 16384 bytes",
+    415: "Content-Type: is not application/json; send JSON",
+}
 
 
 class Stub:
@@ -156,10 +162,22 @@ def test_every_request_gets_the_right_status_and_is_counted(
         assert list(error) == ["error"]
         assert re.fullmatch(r"[^\n]+", error["error"])
         assert "--" not in error["error"]
+        assert error["error"] == MESSAGES.get(status, error["error"])
+    assert response.headers["Connection"] is None
     if status == 405:
         assert set(response.headers["Allow"].split(", ")) <= {"GET", "HEAD", "POST"}
     assert "Traceback" not in capfd.readouterr().err
     assert "Server" not in response.headers
+
+
+def test_an_error_of_the_recommender_is_the_message(server: Address) -> None:
+    error = {"error": "user nobody: not in the data; give others, or liked"}
+    assert post(server, {"user": "nobody"}) == (422, error)
+
+
+def test_the_metrics_are_plain_text_for_prometheus(server: Address) -> None:
+    kind = send(server, "GET", "/metrics")[0].headers["Content-Type"]
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_a_body_in_chunks_is_read_up_to_the_limit(server: Address) -> None:
@@ -195,7 +213,7 @@ def test_too_many_requests_at_once_get_503_and_health_does_not_wait(
         wait_for_pending(stub_server, 2)
         response, content = send(stub_server, "POST", PATH, '{"user": 3}', **JSON)
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
-        assert "busy" in json.loads(content)["error"]
+        assert json.loads(content) == {"error": "the service is busy; try again later"}
         assert send(stub_server, "GET", "/health")[0].status == 200
         assert len(stub.calls) == 1  # one at a time
         stub.may_go.set()
@@ -210,7 +228,10 @@ def test_a_request_that_waits_too_long_gets_503_and_is_not_computed(
     monkeypatch.setattr(http_service, "COMPUTE_SECONDS", 0.2)
     with ThreadPoolExecutor() as pool:
         futures = [pool.submit(post, stub_server, {"user": user}) for user in (1, 2)]
-        assert [future.result()[0] for future in futures] == [503, 503]
+        busy = (503, {"error": "the service is busy; try again later"})
+        assert [future.result() for future in futures] == [busy] * 2
+        response, _ = send(stub_server, "POST", PATH, '{"user": 4}', **JSON)
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
     stub.may_go.set()
     assert post(stub_server, {"user": 3})[0] == 200
     assert len(stub.calls) == 2

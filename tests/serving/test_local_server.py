@@ -1,5 +1,7 @@
 """The local server as its clients see it."""
 
+import base64
+import hashlib
 import http.client
 import json
 import socket
@@ -12,6 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from stages.serving.local_server import (
+    HEADERS,
     MAX_BODY,
     MAX_CONNECTIONS,
     Handler,
@@ -52,7 +55,10 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
     response, content = send(server, "GET", "/")
     assert (response.status, content.decode()) == (200, PAGE)
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert {**HEADERS, "Server": "demo", "Content-Length": str(len(PAGE))}.items() <= dict(
+        response.headers
+    ).items()
+    assert response.headers["Connection"] is None
     assert json.loads(send(server, "GET", "/api/query?q=a+b")[1]) == {"q": "a b"}
     assert json.loads(send(server, "GET", "/api/query")[1]) == {"q": ""}
     response, content = send(server, "POST", "/api/echo", '["é"]'.encode(), **JSON)
@@ -61,28 +67,58 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
+    ("method", "path", "headers", "status", "message"),
     [
-        ("GET", "/nowhere", {}, 404),
-        ("GET", "/../params.yaml", {}, 404),
-        ("GET", "/%2e%2e/params.yaml", {}, 404),
-        ("GET", "/api/echo", {}, 405),
-        ("POST", "/", {}, 405),
-        ("HEAD", "/", {}, 405),
-        ("OPTIONS", "/api/echo", {}, 405),
-        ("BREW", "/", {}, 501),
-        ("POST", "/api/echo", {}, 415),
-        ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415),
-        ("POST", "/api/echo", {"Content_Type": "text/plain; application/json"}, 415),
-        ("POST", "/api/echo", {"Content_Type": "application/x-www-form-urlencoded"}, 415),
-        ("POST", "/api/echo", {**JSON, "Content-Length": "x"}, 411),
-        ("POST", "/api/echo", {**JSON, "Content-Length": "-1"}, 411),
-        ("POST", "/api/echo", {**JSON, "Content-Length": "9999999"}, 413),
-        ("POST", "/api/echo", {**JSON, "Transfer-Encoding": "chunked"}, 411),
-        ("GET", "/api/query?" + "q=a&" * 9, {}, 400),
-        ("GET", "/", {"Host": "example.org"}, 421),
-        ("GET", "/", {"Host": "127.0.0.1:1"}, 421),
-        ("POST", "/api/echo", {**JSON, "Host": "example.org"}, 421),
+        ("GET", "/nowhere", {}, 404, "there is nothing here"),
+        ("GET", "/../params.yaml", {}, 404, "there is nothing here"),
+        ("GET", "/%2e%2e/params.yaml", {}, 404, "there is nothing here"),
+        ("GET", "/api/echo", {}, 405, "use POST"),
+        ("POST", "/", {}, 405, "use GET"),
+        ("HEAD", "/", {}, 405, "use GET"),
+        ("OPTIONS", "/api/echo", {}, 405, "use POST"),
+        ("BREW", "/", {}, 501, "Unsupported method ('BREW')"),
+        ("POST", "/api/echo", {}, 415, "send application/json"),
+        ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415, "send application/json"),
+        (
+            "POST",
+            "/api/echo",
+            {"Content_Type": "text/plain; application/json"},
+            415,
+            "send application/json",
+        ),
+        (
+            "POST",
+            "/api/echo",
+            {"Content_Type": "application/x-www-form-urlencoded"},
+            415,
+            "send application/json",
+        ),
+        ("POST", "/api/echo", {**JSON, "Content-Length": "x"}, 411, "send a Content-Length"),
+        ("POST", "/api/echo", {**JSON, "Content-Length": "-1"}, 411, "send a Content-Length"),
+        (
+            "POST",
+            "/api/echo",
+            {**JSON, "Content-Length": "9999999"},
+            413,
+            f"send up to {MAX_BODY} bytes",
+        ),
+        (
+            "POST",
+            "/api/echo",
+            {**JSON, "Transfer-Encoding": "chunked"},
+            411,
+            "send a Content-Length",
+        ),
+        ("GET", "/api/query?" + "q=a&" * 9, {}, 400, "give one field, q"),
+        ("GET", "/", {"Host": "example.org"}, 421, "this is not the host you asked for"),
+        ("GET", "/", {"Host": "127.0.0.1:1"}, 421, "this is not the host you asked for"),
+        (
+            "POST",
+            "/api/echo",
+            {**JSON, "Host": "example.org"},
+            421,
+            "this is not the host you asked for",
+        ),
     ],
 )
 def test_other_requests_get_the_right_status(
@@ -91,14 +127,15 @@ def test_other_requests_get_the_right_status(
     path: str,
     headers: dict[str, str],
     status: int,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     response, content = send(server, method, path, **headers)
     assert response.status == status
-    if method != "HEAD":
-        assert json.loads(content)["error"]
+    assert content == (b"" if method == "HEAD" else json.dumps({"error": message}).encode())
+    assert response.headers["Connection"] == "close"
     if status == 405:
-        assert response.headers["Allow"] in ("GET", "POST")
+        assert response.headers["Allow"] == message.removeprefix("use ")
     assert "Traceback" not in capsys.readouterr().err
     assert "Python" not in response.headers["Server"]
     assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -222,7 +259,16 @@ def test_a_connection_is_kept_for_the_next_request(server: Server) -> None:
 def test_the_policy_lets_only_the_script_and_style_of_the_page_run(server: Server) -> None:
     policy = send(server, "GET", "/")[0].headers["Content-Security-Policy"]
     assert policy == content_security_policy(PAGE)
-    assert "unsafe" not in policy
+    script, style = (
+        base64.b64encode(hashlib.sha256(text).digest()).decode()
+        for text in (b"'use strict';", b"b {}")
+    )
+    assert policy == (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"script-src 'sha256-{script}'; style-src 'sha256-{style}'; "
+        "connect-src 'self'; img-src data:; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
     assert content_security_policy(PAGE.replace("use strict", "use laxness")) != policy
     assert content_security_policy(PAGE.replace("b {}", "i {}")) != policy
 

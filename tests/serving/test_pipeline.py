@@ -8,8 +8,11 @@ import pytest
 
 from stages.common.files import read_arrays
 from stages.common.stage import StageError
-from stages.common.tables import RECOMMENDATIONS
+from stages.common.tables import RECOMMENDATIONS, SEEN
 from stages.models.towers import movie_embeddings
+from stages.ranking.scorer import Scorer
+from stages.rerank import rerank
+from stages.serving import pipeline
 from stages.serving.bundle import Settings
 from stages.serving.pipeline import NEW_USER, SERVED, ServingPipeline, check_code
 from tests.serving.bundles import export_ranker
@@ -178,10 +181,35 @@ def test_a_movie_that_a_user_rated_low_and_now_likes_is_a_positive(
 
 
 def test_the_seen_movies_are_those_of_the_given_users(recommender: ServingPipeline) -> None:
-    for users in (recommender.users[4:5], recommender.users[[1, 2, 6, 9]], recommender.users):
+    for users in (recommender.users[4:5], recommender.users[[1, 6]], recommender.users):
         expected = recommender.seen.filter(pl.col("user_id").is_in(users))
         assert recommender.seen_by(users).equals(expected)
         assert expected["user_id"].n_unique() == len(users)
+
+
+def test_who_has_seen_all_movies_has_no_candidates(recommender: ServingPipeline) -> None:
+    user = int(recommender.users[0])
+    movies = recommender.catalogue.select(user_id=user, movie_id="movie_id", positive=True)
+    ranked, merged = recommender.rank(recommender.histories[:1], movies.cast(dict(SEEN)))
+    assert (ranked.height, merged.height) == (0, 0)
+    assert ranked.schema == RECOMMENDATIONS
+
+
+def test_a_person_is_served_by_one_thread_and_users_in_bulk_by_all(
+    recommender: ServingPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def note(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame:
+        counts.append(threads)
+        return rerank(scorer, features, threads)
+
+    monkeypatch.setattr(pipeline, "thread_count", lambda: 3)
+    monkeypatch.setattr(pipeline, "rerank", note)
+    monkeypatch.setattr(pipeline.faiss, "omp_set_num_threads", counts.append)
+    recommender.for_person(42, [], 3)
+    list(recommender.for_users(recommender.users[:2], 3))
+    assert counts == [1, 1, 3, 3]
 
 
 def test_users_without_a_positive_are_named(recommender: ServingPipeline) -> None:

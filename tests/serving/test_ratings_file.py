@@ -5,9 +5,9 @@ import pytest
 from stages.common.stage import StageError
 from stages.serving.feedback import Feedback
 from stages.serving.ratings_file import Matches, match_ratings
+from stages.serving.title_search import TitleSearch
 from tests.serving.catalogue import TITLES, search_of
 
-SEARCH = search_of(TITLES)
 LETTERBOXD = """Date,Name,Year,Letterboxd URI,Rating
 2023-05-01,Toy Story,1995,https://boxd.it/a,5
 2023-04-01,The Godfather,1972,https://boxd.it/b,4
@@ -22,14 +22,19 @@ tt0000050,10,2024-01-01,Something Else,Something Else,https://x,Movie,8.6,1977
 """
 
 
-def match(folder: Path, text: str | bytes, prefix: str = "") -> Matches:
+@pytest.fixture(scope="module")
+def search() -> TitleSearch:
+    return search_of(TITLES)
+
+
+def match(search: TitleSearch, folder: Path, text: str | bytes) -> Matches:
     path = folder / "ratings.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return match_ratings(path, search_of(TITLES, prefix) if prefix else SEARCH)
+    return match_ratings(path, search)
 
 
-def test_an_export_of_letterboxd_is_read_as_it_is(tmp_path: Path) -> None:
-    feedback, summary = match(tmp_path, LETTERBOXD)
+def test_an_export_of_letterboxd_is_read_as_it_is(search: TitleSearch, tmp_path: Path) -> None:
+    feedback, summary = match(search, tmp_path, LETTERBOXD)
     assert feedback == Feedback([127, 1], [665, 273], [])  # in the order of the dates
     assert summary == (
         f"{tmp_path}/ratings.csv: 4 of 5 rows match; 2 liked, with 4 of 5 or more; 2 rated low; "
@@ -37,11 +42,13 @@ def test_an_export_of_letterboxd_is_read_as_it_is(tmp_path: Path) -> None:
     )
 
 
-def test_an_export_of_imdb_is_read_as_it_is(tmp_path: Path) -> None:
-    feedback, summary = match(tmp_path, IMDB)
+def test_an_export_of_imdb_is_read_as_it_is(search: TitleSearch, tmp_path: Path) -> None:
+    feedback, summary = match(search, tmp_path, IMDB)
     assert feedback == Feedback([181], [7], [])
     assert "2 of 3 rows match; 1 liked, with 8 of 10 or more; 1 rated low; 1 match no" in summary
-    feedback, _ = match(tmp_path, IMDB, prefix="tt00000")  # ids win where the catalogue has them
+    feedback, _ = match(
+        search_of(TITLES, "tt00000"), tmp_path, IMDB
+    )  # ids win where the catalogue has them
     assert feedback == Feedback([50, 181], [7], [])
 
 
@@ -60,20 +67,41 @@ def test_an_export_of_imdb_is_read_as_it_is(tmp_path: Path) -> None:
         ("title,year,stars\nChasing Amy,1997,5\n", Feedback([], [], [246, 268])),
         ("title,stars\ntoy stroy,5\nM,4\n", Feedback([656], [], [])),  # no typing errors
         ("title,stars\n300,5\n", Feedback([74], [], [])),  # a title is no id
+        ("Title,title ,stars\nHeat,Alien,5\n", Feedback([273], [], [])),  # the first column
+        ("movie,film,stars\nHeat,Alien,5\n", Feedback([273], [], [])),
+        ("userId,id,stars\n7,50,4\n7,1,1\n", Feedback([50], [1], [])),
+        ("title,stars\nHeat,\nalien, \n", Feedback([], [], [273, 183])),
+        ("Const,Your Rating\n50,5\n1,8\n", Feedback([1], [50], [])),  # out of 10
+        ("id,stars\n50,100\n1,80\n183,79.5\n", Feedback([50, 1], [183], [])),
+        ("id,stars\n50,10\n1,5\n", Feedback([50], [1], [])),
+        ("id,stars\n50,5\n1,4\n183,3.9\n", Feedback([50, 1], [183], [])),
+        ("title,release_year,stars\nSabrina,1954,5\nSabrina,1e99,5\n", Feedback([705], [], [274])),
     ],
 )
-def test_a_csv_of_titles_or_ids_is_read(tmp_path: Path, text: str, feedback: Feedback) -> None:
-    assert match(tmp_path, text).feedback == feedback
+def test_a_csv_of_titles_or_ids_is_read(
+    search: TitleSearch, tmp_path: Path, text: str, feedback: Feedback
+) -> None:
+    assert match(search, tmp_path, text).feedback == feedback
 
 
-def test_rows_that_are_no_opinion_are_counted_with_examples(tmp_path: Path) -> None:
+def test_rows_that_are_no_opinion_are_counted_with_examples(
+    search: TitleSearch, tmp_path: Path
+) -> None:
     text = "title,stars\nsabrina,5\nalien,\nheat,4\nno,1\nnope,2\nnothing,3\n,4\n"
-    summary = match(tmp_path, text).summary
+    summary = match(search, tmp_path, text).summary
     assert summary.startswith(f"{tmp_path}/ratings.csv: 3 of 7 rows match; 1 liked, ")
     assert summary.endswith(
         "; 4 match no movie: no, nope, nothing and 1 more; "
         "1 match several movies, which count as seen only: sabrina; "
         "1 match a movie but have no stars, and count as seen only: alien"
+    )
+
+
+def test_a_row_without_a_title_is_named_by_its_id(search: TitleSearch, tmp_path: Path) -> None:
+    summary = match(search, tmp_path, "id,title,stars\n9999,,5\n50,,5\n,,3\n").summary
+    assert summary == (
+        f"{tmp_path}/ratings.csv: 1 of 3 rows match; 1 liked, with 4 of 5 or more; 0 rated low; "
+        "2 match no movie: 9999, a row without a title"
     )
 
 
@@ -99,13 +127,15 @@ def test_rows_that_are_no_opinion_are_counted_with_examples(tmp_path: Path) -> N
         ("userId,id,rating\n1,50,4\n2,50,4\n", "holds ratings of several users; keep those of one"),
     ],
 )
-def test_a_bad_file_is_one_line(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_a_bad_file_is_one_line(
+    search: TitleSearch, tmp_path: Path, text: str | bytes, message: str
+) -> None:
     with pytest.raises(StageError) as error:
-        match(tmp_path, text)
+        match(search, tmp_path, text)
     assert str(error.value).startswith(f"{tmp_path}/ratings.csv: {message}")
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_one_line(search: TitleSearch, tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"none.csv: not found; give a csv with a column title"):
-        match_ratings(tmp_path / "none.csv", SEARCH)
+        match_ratings(tmp_path / "none.csv", search)

@@ -5,7 +5,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.serving.pipeline import ServingPipeline
-from stages.serving.raw_ids import find_users, read_raw_ids, with_raw_ids
+from stages.serving.raw_ids import abbreviate, find_users, read_raw_ids, with_raw_ids
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,8 @@ from stages.serving.raw_ids import find_users, read_raw_ids, with_raw_ids
         ("u.csv", "user_id,user_id\n1,2\n", "u.csv: has 2 columns user_id; rename the others"),
         ("u.csv", "x,user_id\na,1\nb,\n", "u.csv: has a row without user_id; write it, or delete"),
         ("u.csv", "user_id\n1,2\n", r"u.csv: cannot be read \(.*\); give csv or txt"),
-        ("u.txt", "", "u.txt: is empty"),
+        ("u.csv", "", "u.csv: is empty; write users into it$"),
+        ("u.txt", "", "u.txt: is empty; write users into it$"),
         ("u.txt", " \n", "u.txt: holds no user; write users into it"),
         (
             "u.txt",
@@ -34,7 +35,7 @@ def test_bad_files_of_users_are_named(
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(StageError, match=message):
         read_raw_ids(tmp_path / name)
-    with pytest.raises(StageError, match=r"none.txt: not found"):
+    with pytest.raises(StageError, match=r"none.txt: not found; give a file of users, or `all`$"):
         read_raw_ids(tmp_path / "none.txt")
 
 
@@ -45,6 +46,13 @@ def test_files_of_users_are_read(tmp_path: Path) -> None:
     assert read_raw_ids(tmp_path / "u.txt").to_list() == ["7", "3", "7"]
     (tmp_path / "u.txt").write_bytes(b"\xef\xbb\xbf7\r\nno. 3\r\n")
     assert read_raw_ids(tmp_path / "u.txt").to_list() == ["7", "no. 3"]
+
+
+def test_more_than_five_ids_are_counted() -> None:
+    assert abbreviate(list("abcde")) == "a, b, c, d, e"
+    assert abbreviate([*range(6)]) == "0, 1, 2, 3, 4 and 1 more"
+    assert abbreviate([*range(6)], 2) == "0, 1 and 4 more"
+    assert abbreviate([]) == ""
 
 
 def test_users_are_found_by_the_ids_of_the_raw_data() -> None:
@@ -65,3 +73,20 @@ def test_only_ids_that_are_no_plain_numbers_become_text(recommender: ServingPipe
     assert table["user_id"].equals(served["user_id"])
     assert table["movie_id"].equals("tt" + served["movie_id"].cast(pl.String))
     assert table.columns == served.columns
+
+
+def test_users_movies_and_explanations_have_the_ids_of_the_raw_data() -> None:
+    users = pl.DataFrame({"user_id": [1, 2], "raw_id": ["ann", "bob"]})
+    movies = pl.DataFrame({"movie_id": [5, 6], "raw_id": ["tt5", "tt6"]})
+    columns = {
+        "user_id": [2, None],
+        "rank": [1, 2],
+        "movie_id": [6, 5],
+        "explanation_id": [None, 6],
+    }
+    table = with_raw_ids(pl.DataFrame(columns), users, movies)
+    assert table.rows() == [("bob", 1, "tt6", None), (None, 2, "tt5", "tt6")]
+    assert set(table.drop("rank").dtypes) == {pl.String}
+    assert table.drop("user_id").equals(
+        with_raw_ids(pl.DataFrame(columns).drop("user_id"), users, movies)
+    )

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from stages.common.stage import StageError
-from stages.serving.serve import address, listen
+from stages.serving.http_connections import Connection
+from stages.serving.serve import address, listen, make_server
 from tests.conftest import ROOT
 from tests.serving.commands import run_command
 from tests.serving.http_client import JSON, Address, send
@@ -83,6 +84,30 @@ def test_what_cannot_be_served_is_one_line(tiny_run: Path, tmp_path: Path) -> No
     for arguments in (["--port", "x"], ["--host", ""], ["--workers", "2"]):
         result = run_command(tmp_path, "serve", *arguments)
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+
+
+def test_the_server_logs_errors_only_and_waits_for_requests_at_its_end() -> None:
+    app = object()
+    config = make_server(app).config
+    assert config.app is app
+    assert config.http is Connection
+    assert (config.ws, config.loop, config.lifespan) == ("none", "asyncio", "on")
+    assert (config.log_level, config.access_log) == ("error", False)
+    assert (config.proxy_headers, config.server_header) == (False, False)
+    assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (75, 15)
+    assert config.backlog == 128
+
+
+def test_it_listens_at_the_port_that_is_asked_for() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        assert address(listener) == f"http://127.0.0.1:{port}"
+        with socket.create_connection(("127.0.0.1", port), timeout=10):
+            pass
+        message = rf"^--host 127.0.0.1 --port {port}: cannot be used \(.+\); give another$"
+        with pytest.raises(StageError, match=message):
+            listen("127.0.0.1", port)
+    listen("127.0.0.1", port).close()
 
 
 @pytest.mark.parametrize("host", ["a..b", "192.0.2.1", "::2"])

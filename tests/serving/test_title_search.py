@@ -2,9 +2,13 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
+from stages.serving.title_search import TitleSearch
 from tests.serving.catalogue import TITLES, search_of
 
-SEARCH = search_of(TITLES)
+
+@pytest.fixture(scope="module")
+def search() -> TitleSearch:
+    return search_of(TITLES)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +43,8 @@ SEARCH = search_of(TITLES)
         ("id:9", 75),
     ],
 )
-def test_a_title_is_found_as_people_type_it(text: str, movie: int) -> None:
-    assert SEARCH.find(text, "--liked") == movie
+def test_a_title_is_found_as_people_type_it(search: TitleSearch, text: str, movie: int) -> None:
+    assert search.find(text, "--liked") == movie
 
 
 @pytest.mark.parametrize(
@@ -80,9 +84,11 @@ def test_a_title_is_found_as_people_type_it(text: str, movie: int) -> None:
         ("300", "2 movies are called that; give one of 300 [id:74], Twins (1988) [id:300]"),
     ],
 )
-def test_a_text_that_may_mean_another_movie_is_asked_back(text: str, message: str) -> None:
+def test_a_text_that_may_mean_another_movie_is_asked_back(
+    search: TitleSearch, text: str, message: str
+) -> None:
     with pytest.raises(StageError) as error:
-        SEARCH.find(text, "--liked")
+        search.find(text, "--liked")
     assert str(error.value).startswith(f'--liked "{text}": {message}')
 
 
@@ -115,16 +121,18 @@ def test_up_to_five_movies_are_proposed_in_one_line() -> None:
         ("", [50, 1, 127]),
     ],
 )
-def test_a_search_lists_the_movies_that_the_text_may_mean(text: str, movies: list[int]) -> None:
+def test_a_search_lists_the_movies_that_the_text_may_mean(
+    search: TitleSearch, text: str, movies: list[int]
+) -> None:
     limit = max(len(movies), 1) if not text else 12
-    assert SEARCH.search(text, limit)["movie_id"].to_list() == movies
+    assert search.search(text, limit)["movie_id"].to_list() == movies
 
 
-def test_names_are_found_together_as_one_by_one() -> None:
+def test_names_are_found_together_as_one_by_one(search: TitleSearch) -> None:
     titles = pl.Series(["Heat", "alien", "The Heat", "Sabrina", "Sabrina", "godfather", "300"])
     years = pl.Series([1996, None, None, None, 1954, 1999, 2006], dtype=pl.Int32)
-    matches = SEARCH.equal_names(titles, years)
-    movies = matches.select("row", movie_id=SEARCH.movies["movie_id"].gather(matches["index"]))
+    matches = search.equal_names(titles, years)
+    movies = matches.select("row", movie_id=search.movies["movie_id"].gather(matches["index"]))
     # A movie without a year may be of any year.
     assert movies.rows() == [(0, 273), (1, 183), (3, 705), (3, 274), (4, 705), (6, 74)]
 

@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
-from stages.ranking.folds import assign_folds, fold_of_users, fold_rows
 from stages.train_ranker import (
     MANY_USERS,
     check_labels,
@@ -14,20 +13,6 @@ from stages.train_ranker import (
     train,
 )
 from tests.stages.examples import SMALL, noisy_examples, ranker_params
-
-
-def test_folds_keep_users_whole_and_use_all() -> None:
-    sizes = np.array([3, 1, 4, 2, 5])
-    group_users = np.array([7, 8, 9, 7, 8])  # two users have two groups
-    users = np.repeat(group_users, sizes)
-    all_validation_rows = []
-    for train_rows, validation_rows in fold_rows(
-        assign_folds(group_users, 3, seed=0), group_users, sizes
-    ):
-        assert not set(users[train_rows]) & set(users[validation_rows])
-        assert len(train_rows) + len(validation_rows) == sizes.sum()
-        all_validation_rows += validation_rows.tolist()
-    assert sorted(all_validation_rows) == list(range(sizes.sum()))
 
 
 def test_the_queries_of_a_user_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,14 +77,6 @@ def test_the_booster_of_a_fold_has_learned_from_the_other_users_only() -> None:
         rows = np.flatnonzero(table["user_id"].is_in(others.implode()))
         again = lgb.train(options, data.subset(rows), num_boost_round=booster.num_trees())
         assert np.array_equal(booster.predict(values), again.predict(values))
-
-
-def test_users_of_no_example_are_spread_over_all_folds() -> None:
-    folds = assign_folds(np.arange(10, 40), 3, seed=1)
-    users = pl.Series("source_user_id", range(60), dtype=pl.Int32)
-    numbers = fold_of_users(folds, users)
-    assert numbers[10:40].to_list() == folds["fold"].to_list()
-    assert set(numbers[:10]) == set(numbers[40:]) == {0, 1, 2}
 
 
 def test_with_many_users_fewer_trees_learn_faster() -> None:
