@@ -91,7 +91,7 @@ def read_columns(path: Path, columns: list[str], **options: Any) -> pl.DataFrame
     Raises:
         StageError: A line has more fields than the first one, or the file is not in UTF-8.
     """
-    return _read_csv(path, columns=columns, **options)
+    return _read_csv(path, columns, **options)
 
 
 def read_table(path: Path, columns: list[str], keys: list[str], **options: Any) -> pl.DataFrame:
@@ -155,9 +155,11 @@ def _check_start(path: Path) -> None:
             raise StageError(f"{path}: {problem}")
 
 
-def _read_csv(path: Path, **options: Any) -> pl.DataFrame:
+def _read_csv(path: Path, columns: list[str] | None = None, **options: Any) -> pl.DataFrame:
     try:
-        return pl.read_csv(path, infer_schema=False, **options)
+        # All columns: if it reads only some, Polars passes over a line with too many fields.
+        table = pl.read_csv(path, infer_schema=False, **options)
+        return table if columns is None else table.select(columns)
     except pl.exceptions.NoDataError:
         raise StageError(f"{path}: is empty; add the data") from None
     except pl.exceptions.PolarsError as error:

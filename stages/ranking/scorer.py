@@ -35,7 +35,8 @@ class Scorer:
             return
         trees = read_trees(self.boosters, TREES_PER_PASS)
         if trees is not None:
-            sum_trees(np.zeros((1, len(self.features)), np.float32, order="F"), 0, 1, *trees)
+            # Two rows, because Numba takes a single one for another type of array.
+            sum_trees(np.zeros((2, len(self.features)), np.float32, order="F"), 0, 2, *trees)
             self.trees = trees
 
     def scores(self, values: np.ndarray, threads: int) -> np.ndarray:

@@ -160,6 +160,12 @@ def test_without_quoting_a_long_record_ends_with_its_line(tmp_path: Path) -> Non
         read_columns(path, ["a", "b"], separator="\t", quote_char=None)
 
 
+def test_a_long_record_is_an_error_also_where_only_some_columns_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, b"id,title,note\n1,A,\n2,B, the one,x\n")
+    with pytest.raises(StageError, match="line 3 has more fields than the first line"):
+        read_columns(path, ["id", "title"], **header_options(path))
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, b"a,b\n1,2\n")
     with pytest.raises(StageError, match=rf"^{path}: [^\n]*z[^\n]*; correct the file$"):

@@ -40,6 +40,23 @@ def test_trees_are_compiled_once_lightgbm_has_scored_enough_pairs(
     assert scorer.scores(values[:0], 1).shape == (0,)
 
 
+def test_compiling_is_for_the_arrays_of_requests(
+    boosters: list[lgb.Booster], values: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    layouts = []
+
+    def record(array: np.ndarray, *rest: object) -> np.ndarray:
+        layouts.append((array.dtype, array.flags.c_contiguous, array.flags.f_contiguous))
+        return np.zeros(len(array))
+
+    monkeypatch.setattr("stages.ranking.tree_kernel.sum_trees", record)
+    scorer = Scorer(boosters)
+    scorer.compile_trees()
+    scorer.scores(values, 1)
+    assert layouts == [(np.float32, False, True)] * 2
+
+
 def test_without_numba_lightgbm_computes_the_scores(
     boosters: list[lgb.Booster], values: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
