@@ -32,7 +32,7 @@ def test_a_context_has_only_what_its_snapshot_knows(
     assert histories.schema == HISTORIES
     positives = read_positives(HISTORIES_FOLDER, snapshot)
     assert len(context.positive_times) == context.positive_counts.sum() == positives.height
-    assert set(context.item_item) == {"item_knn", "ease"}  # popularity has no weights
+    assert set(context.item_item) == {"item_knn", "ease", "slit"}  # popularity has no weights
     counts = positives.group_by("movie_id").len().sort("movie_id")
     index = np.searchsorted(context.movie_ids, counts["movie_id"].to_numpy())
     assert context.positive_counts[index].tolist() == counts["len"].to_list()

@@ -18,7 +18,7 @@ from tests.serving.bundles import file_contents
 def test_the_bundle_holds_what_its_schema_says_and_nothing_else(bundle: Path) -> None:
     schema = json.loads((bundle / SCHEMA).read_text())
     towers = ["id", "genre", "hard_negative", "history"]
-    models = ["popularity", "popularity_recent", "ease", "item_knn", *towers]
+    models = ["popularity", "popularity_recent", "ease", "item_knn", "slit", *towers]
     assert set(file_contents(bundle)) == {
         SCHEMA,
         CHECKSUMS,

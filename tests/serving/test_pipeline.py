@@ -155,8 +155,9 @@ def recommend_with(recommender: ServingPipeline, user: int, movie: int) -> pl.Da
         pl.col("history_length") + 1,
     )
     seen = recommender.seen_by(np.array([user])).filter(pl.col("movie_id") != movie)
-    added = pl.DataFrame([(user, movie, True)], schema=seen.schema, orient="row")
-    return recommender.recommend(history, pl.concat([seen, added]), ALL)
+    added = pl.DataFrame([(user, movie, True, 0)], schema=seen.schema, orient="row")
+    older = seen.with_columns(pl.col("age") + 1)
+    return recommender.recommend(history, pl.concat([older, added]), ALL)
 
 
 def test_a_movie_that_a_user_also_likes_is_the_newest_of_the_history(
@@ -189,7 +190,9 @@ def test_the_seen_movies_are_those_of_the_given_users(recommender: ServingPipeli
 
 def test_who_has_seen_all_movies_has_no_candidates(recommender: ServingPipeline) -> None:
     user = int(recommender.users[0])
-    movies = recommender.catalogue.select(user_id=user, movie_id="movie_id", positive=True)
+    movies = recommender.catalogue.select(
+        "movie_id", user_id=user, positive=True, age=pl.int_range(pl.len())
+    ).select(SEEN.names())
     ranked, merged = recommender.rank(recommender.histories[:1], movies.cast(dict(SEEN)))
     assert (ranked.height, merged.height) == (0, 0)
     assert ranked.schema == RECOMMENDATIONS

@@ -39,7 +39,7 @@ def assert_equal_tables(folder: Path, expected_folder: Path) -> None:
         assert expected["user_id"].n_unique() > USERS
 
 
-@pytest.mark.parametrize("name", ["popularity", "popularity_recent", "item_knn", "ease"])
+@pytest.mark.parametrize("name", ["popularity", "popularity_recent", "item_knn", "ease", "slit"])
 def test_the_lists_of_a_generator(name: str, tmp_path: Path) -> None:
     fit_generator.main(name, HISTORIES, SEEN, tmp_path / "models", tmp_path / "lists")
     assert_equal_tables(tmp_path / "lists" / name, CANDIDATES / name)

@@ -125,12 +125,13 @@ def test_settings_have_the_bounds_of_their_params(params: Path) -> None:
 
 
 def test_settings_are_the_params_of_the_exported_ranker(params: Path, tiny_run: Path) -> None:
-    names = ["item_knn", "ease", "id", "genre", "hard_negative", "history"]
+    names = ["item_knn", "ease", "slit", "id", "genre", "hard_negative", "history"]
     assert read_settings().generators == names
     edit_params(params, fusion__exclude=["ease", "id"], rankers__history__retriever="genre")
     settings = read_settings()
     assert settings.ranker == "history"
-    assert settings.generators == ["popularity", "popularity_recent", "item_knn", *names[3:]]
+    others = ["popularity", "popularity_recent", "item_knn", "slit", *names[4:]]
+    assert settings.generators == others
     assert settings.retriever == "genre"
     with contextlib.chdir(tiny_run):
         schema = json.loads(Path("data/bundle", SCHEMA).read_text())

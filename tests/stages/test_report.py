@@ -99,7 +99,7 @@ def test_a_report_of_own_data_has_raw_ids_no_path_and_no_timings_of_another_data
     finally:
         Path("params.yaml").write_text(params)
         run_report()
-    assert "<p>…/my books: 12 systems, 20 test users</p>" in text
+    assert "<p>…/my books: 13 systems, 20 test users</p>" in text
     assert "/home/reader" not in text
     assert "/mnt/secret" not in text
     assert "Seconds by stage" not in text
