@@ -11,7 +11,7 @@ def test_every_built_in_system_has_a_line_of_its_own() -> None:
     rankers = [f"ranker_{name}" for name in PARAMS["rankers"]]
     rows = glossary([*DESCRIPTIONS, *rankers], PARAMS)
     kinds = [kind for _, kind, _ in rows]
-    assert kinds == ["generator"] * 4 + ["retriever"] * 4 + ["fusion"] + ["ranker"] * 3
+    assert kinds == ["generator"] * 5 + ["retriever"] * 4 + ["fusion"] + ["ranker"] * 3
     lines = {name: text for name, _, text in rows}
     assert lines["ranker_basic"].startswith(
         "LightGBM ranker (binary) of the lists of history, on 2 "
