@@ -237,7 +237,7 @@ TABLES: dict[str, Callable[[int], Iterator[str]]] = {
 def main() -> None:
     """Parse the command line and print one table."""
     parser = argparse.ArgumentParser(description="Ablations on validation targets.")
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=TABLES, help="what is left out, or varied")
     parser.add_argument("--seeds", type=int, default=2, help="runs that are averaged (2)")
     options = parser.parse_args()
     for row in TABLES[options.table](options.seeds):

@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder to create")
     parser.add_argument("--storage", help="`ray.storage`; by default a folder of --work")
     parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
-    parser.add_argument("--shards", type=int, default=16)
+    parser.add_argument("--shards", type=int, default=16, help="`ray.shards` (16)")
     parser.add_argument("--seconds", type=float, default=600, help="the limit of one stage")
     parser.add_argument("--apart", action="store_true", help="a network for each node")
     options = parser.parse_args()

@@ -86,8 +86,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="a folder with raw files")
     parser.add_argument("--like", choices=SIZES, default="ml-20m", help="the size to reach")
     parser.add_argument("--out", type=Path, required=True, help="a folder to create")
-    parser.add_argument("--format", choices=("csv", "parquet"), default="csv")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="of the files (csv)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of all random numbers (1)")
     options = parser.parse_args()
     options.out.mkdir(parents=True)
     base, size = read_base(options.base), SIZES[options.like]

@@ -54,7 +54,7 @@ def mean_overlap(ids: np.ndarray, exact_ids: np.ndarray) -> float:
 def main() -> None:
     """Print the speed of the matrix product alone, and a row for each kind of index."""
     parser = argparse.ArgumentParser(description="Speed and recall of every kind of index.")
-    parser.add_argument("--retriever", default="history")
+    parser.add_argument("--retriever", default="history", help="its vectors are indexed (history)")
     parser.add_argument("--users", type=int, default=20_000, help="maximum number of users")
     parser.add_argument("--top", type=int, default=200, help="movies per user")
     options = parser.parse_args()

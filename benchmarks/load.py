@@ -110,9 +110,10 @@ def cpu_seconds(process: int) -> float:
 def main() -> None:
     """Print a table with a row for each number of connections."""
     parser = argparse.ArgumentParser(description="Measure the HTTP service under load.")
-    parser.add_argument("--bundle", type=Path, default=BUNDLE)
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"its folder ({BUNDLE})")
     parser.add_argument("--requests", type=int, default=400, help="for each row (400)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16])
+    counts, text = [1, 4, 16], "at the same time, one row each (1 4 16)"
+    parser.add_argument("--connections", type=int, nargs="+", default=counts, help=text)
     arguments = parser.parse_args()
     bodies = request_bodies(arguments.bundle, arguments.requests)
     with service(arguments.bundle) as (port, process):

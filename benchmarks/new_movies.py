@@ -125,7 +125,8 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
 def main() -> None:
     """Print a row for each number of positives and each retriever."""
     parser = argparse.ArgumentParser(description="Recall of new movies.")
-    parser.add_argument("--kept", type=int, nargs="+", default=[0, 1, 3, 10])
+    kept, text = [0, 1, 3, 10], "positives that a new movie keeps, one row each (0 1 3 10)"
+    parser.add_argument("--kept", type=int, nargs="+", default=kept, help=text)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     options = parser.parse_args()
     columns = [f"recall@{k}, {name} movies" for name, cutoffs in CUTOFFS.items() for k in cutoffs]

@@ -197,7 +197,8 @@ def read_queries(min_positives: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.Dat
 def main() -> None:
     """Print a row for each number of positives: first the main systems, then all generators."""
     parser = argparse.ArgumentParser(description="Quality for new people.")
-    parser.add_argument("--positives", type=int, nargs="+", default=[1, 3, 5, 10])
+    counts, text = [1, 3, 5, 10], "numbers of positives of a new user (1 3 5 10)"
+    parser.add_argument("--positives", type=int, nargs="+", default=counts, help=text)
     parser.add_argument("--random", action="store_true", help="positives of any time")
     parser.add_argument("--seed", type=int, default=1, help="seed of folds, boosters and positives")
     options = parser.parse_args()

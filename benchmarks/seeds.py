@@ -123,7 +123,10 @@ def main() -> None:
     """Parse the command line, run every seed, and print the report."""
     parser = argparse.ArgumentParser(description="Run the pipeline with several seeds.")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the clones")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    seeds = [42, 43, 44]
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=seeds, help="of the runs (42 43 44)"
+    )
     parser.add_argument("--set", action="append", default=[], help="a param, as in dvc exp run -S")
     options = parser.parse_args()
     folders = [options.work / str(seed) for seed in options.seeds]

@@ -43,7 +43,7 @@ def table_row(name: str, milliseconds: np.ndarray) -> str:
 def main() -> None:
     """Print a table for single users, and the time for all users."""
     parser = argparse.ArgumentParser(description="Measure the serving of a bundle.")
-    parser.add_argument("--bundle", type=Path, default=BUNDLE)
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help=f"its folder ({BUNDLE})")
     parser.add_argument("--users", type=int, default=200, help="number of single users (200)")
     arguments = parser.parse_args()
     start = time.perf_counter()

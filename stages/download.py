@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from tqdm import tqdm
 
+from stages.cli.progress import progress
 from stages.common.params import read_value
 from stages.common.stage import StageError, atomic_write, run_stage
 from stages.data.raw_formats import raw_file_names
@@ -60,13 +60,11 @@ def download_url(url: str, folder: Path) -> Path:
             is_partial = getattr(response, "status", None) == 206
             offset = offset if is_partial else 0
             total = int(response.headers.get("Content-Length") or 0) + offset
-            bar = tqdm(
-                total=total, initial=offset, unit="B", unit_scale=True, desc=name, disable=None
-            )
-            with part.open("ab" if is_partial else "wb") as file, bar:
+            mode = "ab" if is_partial else "wb"
+            with progress(name, total, offset, is_bytes=True) as advance, part.open(mode) as file:
                 while chunk := response.read(CHUNK):
                     file.write(chunk)
-                    bar.update(len(chunk))
+                    advance(len(chunk))
     except (urllib.error.URLError, OSError) as error:
         if getattr(error, "code", None) == 416:  # the whole file is there already
             return part

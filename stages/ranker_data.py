@@ -88,8 +88,8 @@ def main(name: str, sources: FeatureSources, targets: Path, examples: Path) -> s
         source_users = histories.select("user_id", "source_user_id")
         table = table.join(source_users, on="user_id", how="left", maintain_order="left")
         write_table(table, examples / name / f"{snapshot}.parquet", table.schema)
-        counts.append(table.height)
-    return f"{counts} rows by snapshot, {table.width} columns"
+        counts.append(f"{snapshot} {table.height:,}")
+    return f"rows: {', '.join(counts)}; {table.width} columns"
 
 
 if __name__ == "__main__":

@@ -125,9 +125,9 @@ def main(ratings: Path, histories: Path, seen: Path) -> str:
     write_table(low, seen / "low_ratings.parquet", LOW_RATINGS)
     for snapshot, table in zip(SNAPSHOTS, seen_tables):
         write_table(table, seen / f"{snapshot}.parquet", SEEN)
-    counts = [table.height for table in seen_tables]
+    counts = ", ".join(f"{s} {t.height:,}" for s, t in zip(SNAPSHOTS, seen_tables))
     rows = f"{tables[0].height:,} ratings -> {low.height:,} low ratings"
-    return f"{rows}, {counts} seen movies by snapshot"
+    return f"{rows}, seen movies: {counts}"
 
 
 if __name__ == "__main__":

@@ -217,7 +217,7 @@ def main(positives: Path, ratings: Path, split: Path, targets: Path, metrics: Pa
         ),
     }
     write_json(figures, metrics)
-    counts = ", ".join(f"{rows.height:,} {name}" for name, rows in by_snapshot.items())
+    counts = ", ".join(f"{name} {rows.height:,}" for name, rows in by_snapshot.items())
     users = f"{figures['test_users']:,} of {figures['users']:,} users"
     return f"{table.height:,} positives -> targets: {counts}; {users} have a test target"
 

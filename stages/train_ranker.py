@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import lightgbm as lgb
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from stages.cli.progress import Advance, progress
 from stages.common.checksums import write_checksums
 from stages.common.files import write_csv
 from stages.common.params import Section, load_params, read_seed
@@ -138,6 +140,16 @@ def lightgbm_params(params: Params, ranker: RankerParams, seed: int) -> dict:
     }
 
 
+def count_trees(advance: Advance) -> Callable[[lgb.callback.CallbackEnv], None]:
+    """Return a LightGBM callback that counts each round, with its metric where it has one."""
+
+    def callback(env: lgb.callback.CallbackEnv) -> None:
+        notes = [f"{row[1]} {row[2]:.4f}" for row in env.evaluation_result_list or ()]
+        advance(note=", ".join(notes))
+
+    return callback
+
+
 def train(
     examples: pl.DataFrame,
     params: Params,
@@ -163,6 +175,7 @@ def train(
     check_labels(examples, features)
     groups = examples.group_by([*GROUP, "source_user_id"], maintain_order=True).len()
     users, sizes = groups["source_user_id"].to_numpy(), groups["len"].to_numpy()
+    show = partial(progress, enable=num_users is None)
     num_users = num_users or groups["user_id"].n_unique()
 
     def dataset() -> lgb.Dataset:
@@ -172,21 +185,25 @@ def train(
 
     folds = assign_folds(users, params.nfold, seed)
     rows = fold_rows(folds, users, sizes)
-    history = lgb.cv(
-        options,
-        dataset(),
-        num_boost_round=params.num_boost_round,
-        folds=rows if num_users <= MANY_USERS else rows[:1],
-        callbacks=[*callbacks, lgb.early_stopping(params.early_stopping_rounds, verbose=False)],
-        return_cvbooster=True,
-    )
+    early_stopping = lgb.early_stopping(params.early_stopping_rounds, verbose=False)
+    with show("trees of the cross-validation", params.num_boost_round, may_end_early=True) as count:
+        history = lgb.cv(
+            options,
+            dataset(),
+            num_boost_round=params.num_boost_round,
+            folds=rows if num_users <= MANY_USERS else rows[:1],
+            callbacks=[*callbacks, count_trees(count), early_stopping],
+            return_cvbooster=True,
+        )
     fold_boosters = history.pop("cvbooster").boosters
     means = next(values for name, values in history.items() if name.endswith("-mean"))
     texts = [booster.model_to_string(num_iteration=len(means)) for booster in fold_boosters]
-    boosters = [
-        lgb.train(options | {"seed": seed + n}, dataset(), num_boost_round=len(means))
-        for n in range(params.ensemble_size)
-    ]
+    boosters = []
+    for n in range(params.ensemble_size):
+        booster_options = options | {"seed": seed + n}
+        with show(f"trees of booster {n + 1}", len(means)) as count:
+            callback = count_trees(count)
+            boosters.append(lgb.train(booster_options, dataset(), len(means), callbacks=[callback]))
     return Trained(boosters, means[-1], Folds(folds, texts))
 
 

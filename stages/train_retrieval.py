@@ -154,16 +154,19 @@ def train(
         with worker.scope():
             model, batches = retriever.build(data, params, rng)
         worker.begin(snapshot, rng)
+        name = f"{snapshot} epochs"
         if not arrays:
             validator = Validator(positives, tables["histories"], tables["seen"], targets)
             validate = with_log(validator, log)
-            first_fit = last_fit = fit(model, batches, params, params.epochs, validate, worker)
+            first_fit = last_fit = fit(
+                model, batches, params, params.epochs, validate, worker, name
+            )
         elif params.finetune_epochs_ratio:
             model.start_from(last_fit.arrays)
             epochs = math.ceil(params.finetune_epochs_ratio * first_fit.epoch)
-            last_fit = fit(model, batches, params, epochs, None, worker)
+            last_fit = fit(model, batches, params, epochs, None, worker, name)
         else:
-            last_fit = fit(model, batches, params, first_fit.epoch, None, worker)
+            last_fit = fit(model, batches, params, first_fit.epoch, None, worker, name)
         arrays[snapshot] = last_fit.arrays
     return first_fit, arrays
 

@@ -184,7 +184,8 @@ class Benchmark:
 def parse_options() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Other libraries on this pipeline's split.")
-    parser.add_argument("--models", default=",".join([*LISTS, *COMBINATIONS]))
+    every = ",".join([*LISTS, *COMBINATIONS])
+    parser.add_argument("--models", default=every, help=f"with commas ({every})")
     parser.add_argument("--seeds", default="42", help="with commas")
     parser.add_argument("--max-minutes", type=float, default=60, help="of one training")
     parser.add_argument(
@@ -193,9 +194,10 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--refit", action="store_true", help="forget the results of --models")
     parser.add_argument("--replicate", action="store_true", help="published figures instead")
     parser.add_argument("--sequences", type=Path, help="ratings.csv of ML-1M, for --replicate")
-    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="of a run (data)")
     parser.add_argument("--ranks", type=Path, nargs="+", help="data/ranks of runs of all seeds")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks") / "out" / "peers")
+    out = Path("benchmarks") / "out" / "peers"
+    parser.add_argument("--out", type=Path, default=out, help=f"a folder for the lists ({out})")
     return parser.parse_args()
 
 

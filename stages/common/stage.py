@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stages.cli import option_help
+from stages.cli.place import print_place, store_seconds
 from stages.common.console import standard_output
 from stages.common.instructions import why_unpinned
 
@@ -34,22 +36,18 @@ def run_stage(main: Callable[..., str]) -> None:
     A `str` parameter of `main` is a positional argument: the name of a block of params.yaml, or
     `<stage>@<name>`, as DVC has it in `$DVC_STAGE`. A `Path` is the option `--name PATH`, and a
     dataclass stands for one option per field. All are required. `main` returns a summary of its
-    input and output, which is printed with the time taken. A `StageError` is printed as one line
+    input and output, which is printed with the time taken; under DVC, the stage's place in the run
+    is printed first. A `StageError` is printed as one line
     and ends the process with code 1. Any other exception is a bug and keeps its traceback.
     """
-    parser = argparse.ArgumentParser(description=inspect.getdoc(main))
+    start = time.perf_counter()
+    stage = Path(sys.argv[0]).stem
     types = typing.get_type_hints(main)
     types.pop("return", None)
-    for name, kind in types.items():
-        if kind is str:
-            parser.add_argument(name)
-        for option, option_type in _options(name, kind).items():
-            flag = f"--{option.replace('_', '-')}"
-            parser.add_argument(flag, dest=option, type=option_type, required=True)
-    start = time.perf_counter()
     with standard_output():  # --help prints there; a stage itself prints to standard error only
-        values = vars(parser.parse_args())
+        values = vars(stage_parser(main, stage).parse_args())
     _exit_with_dvc()
+    print_place()
     try:
         arguments = {name: _argument(name, kind, values) for name, kind in types.items()}
         summary = main(**arguments)
@@ -60,11 +58,34 @@ def run_stage(main: Callable[..., str]) -> None:
         print(f"error: memory: {error}; see `positives.sample_users`", file=sys.stderr)
         sys.exit(1)
     variant = [value for value in arguments.values() if isinstance(value, str)]
-    name = "@".join([Path(sys.argv[0]).stem, *variant])
+    name = "@".join([stage, *variant])
     seconds = f"{time.perf_counter() - start:.1f} s"
     print(f"{name}: {summary}, {seconds}", file=sys.stderr)
+    store_seconds()
     if note := why_unpinned(os.environ, os.uname().machine):
         print(note, file=sys.stderr)
+
+
+def stage_parser(main: Callable[..., str], stage: str) -> argparse.ArgumentParser:
+    """Return the parser of the command line of a stage, whose parameters are those of `main`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{stage}", description=inspect.getdoc(main)
+    )
+    for name, kind in typing.get_type_hints(main).items():
+        if name == "return":
+            continue
+        if kind is str:
+            parser.add_argument(name, help=option_help.NAME)
+        for option, option_type in _options(name, kind).items():
+            parser.add_argument(
+                f"--{option.replace('_', '-')}",
+                dest=option,
+                type=option_type,
+                required=True,
+                metavar="PATH",
+                help=option_help.option_help(stage, option),
+            )
+    return parser
 
 
 def _options(name: str, kind: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar
 
 import polars as pl
 from threadpoolctl import ThreadpoolController
-from tqdm import tqdm
 
+from stages.cli.progress import progress as show_progress
 from stages.common.params import PARAMS, read_value
 from stages.parallel.process import is_worker, thread_count
 
@@ -45,7 +45,7 @@ def parallel_map(
         function: Must not change shared state, and must not read files, which other machines of
             a cluster do not have.
         items: The work items.
-        progress: Unit of a progress bar, which is shown on a terminal; None shows none.
+        progress: Name of the items for a display of the progress; None shows none.
         uses_all_cores: Whether `function` uses all cores by itself. Then local items run one
             after the other.
         local_only: Whether an item is too little work to be sent to another machine.
@@ -60,8 +60,11 @@ def parallel_map(
         compute = function if read is None else lambda item: function(read(item))
         in_turn = is_worker() or uses_all_cores or len(items) == 1
         results = map(compute, items) if in_turn else _map_in_threads(compute, items)
-    hidden = None if progress else True  # None: hidden unless the output is a terminal
-    yield from tqdm(results, progress, len(items), leave=False, disable=hidden)
+    enable = progress is not None and not is_worker()
+    with show_progress(progress or "", len(items), enable=enable) as advance:
+        for result in results:
+            advance()
+            yield result
 
 
 def _map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from pydantic import Field
-from tqdm import tqdm
 
+from stages.cli.progress import progress
 from stages.common.params import Section
 from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
@@ -194,6 +194,7 @@ def fit(
     epochs: int,
     validate: Callable[[Arrays], dict[str, float]] | None,
     worker: Worker = SINGLE_WORKER,
+    name: str = "epochs",
 ) -> Fitted:
     """Train for up to `epochs`; with `validate`, keep the best epoch, else the last.
 
@@ -204,6 +205,7 @@ def fit(
         epochs: Maximum number of epochs.
         validate: Returns the metrics of arrays, among them `ndcg@10`; higher is better.
         worker: The worker that this process is.
+        name: What the epochs are called in the display of the progress.
     """
     with worker.scope():
         # Keras's new Adam passes over all weights a dozen times a step, the legacy one once.
@@ -213,23 +215,23 @@ def fit(
     # Not Keras's own loop, in which the parts of a batch wait for each other.
     step = worker.step(model.train_step)
     state = worker.restore_checkpoint(model)
-    progress = tqdm(range(state.epoch + 1, epochs + 1), desc="epochs", disable=None, leave=False)
-    for epoch in () if state.finished else progress:
-        losses = [step(worker.shard(batch))["loss"] for batch in batches()]
-        row = {"epoch": epoch, "loss": worker.all_reduce_sum(float(np.mean(losses)))}
-        state.epoch = epoch
-        state.ema = updated_ema(state.ema, model.arrays(), params.ema_decay, epoch)
-        arrays = {k: v.astype(np.float32) for k, v in state.ema.items()} | model.constants
-        if validate is None:
-            state.best = Fitted(arrays, epoch, [])
-        else:
-            row |= worker.broadcast(lambda arrays=arrays: validate(arrays))
-            keep_best(state, arrays, row)
-            progress.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k != "epoch"})
-        state.finished = epoch == epochs or epoch - state.best.epoch >= params.patience
-        worker.save_checkpoint(model, state)
-        if state.finished:
-            break
+    is_first = worker.rank == 0
+    with progress(name, epochs, state.epoch, may_end_early=bool(validate), enable=is_first) as show:
+        while not state.finished:
+            state.epoch += 1
+            losses = [step(worker.shard(batch))["loss"] for batch in batches()]
+            row = {"epoch": state.epoch, "loss": worker.all_reduce_sum(float(np.mean(losses)))}
+            state.ema = updated_ema(state.ema, model.arrays(), params.ema_decay, state.epoch)
+            arrays = {k: v.astype(np.float32) for k, v in state.ema.items()} | model.constants
+            if validate is None:
+                state.best = Fitted(arrays, state.epoch, [])
+            else:
+                row |= worker.broadcast(lambda arrays=arrays: validate(arrays))
+                keep_best(state, arrays, row)
+            is_last = state.epoch - state.best.epoch >= params.patience
+            state.finished = state.epoch == epochs or is_last
+            worker.save_checkpoint(model, state)
+            show(note=", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch"))
     return state.best
 
 

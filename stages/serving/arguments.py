@@ -80,7 +80,9 @@ def parse_recommend() -> argparse.Namespace:
     )
     parser.add_argument("--top", type=int, default=10, help="movies per user (10)")
     parser.add_argument("--explain", action="store_true", help="add reasons to the table")
-    parser.add_argument("--format", choices=("table", *MACHINE_FORMATS), help="(table)")
+    parser.add_argument(
+        "--format", choices=("table", *MACHINE_FORMATS), help="of the output (table)"
+    )
     parser.add_argument("--out", type=utf8_path, help="the file to write, if not the terminal")
     arguments = parser.parse_args()
     _check_people(parser, arguments)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
+from stages.cli.progress import progress
 from stages.common.console import standard_output
 from stages.common.stage import StageError
 from stages.serving.arguments import BUNDLE, FEEDBACK, parse_recommend
@@ -127,9 +127,8 @@ def recommend_to_users(
     if arguments.users != "all":
         raw_ids = read_raw_ids(Path(arguments.users))
         users = np.unique(find_users(raw_ids, recommender.user_ids))
-    is_hidden = not arguments.out or not sys.stderr.isatty()
-    with tqdm(total=len(users), unit="user", disable=is_hidden) as bar:
-        for batch in recommender.for_users(users, arguments.top, bar.update):
+    with progress("users", len(users), enable=bool(arguments.out)) as advance:
+        for batch in recommender.for_users(users, arguments.top, advance):
             yield "", batch
 
 

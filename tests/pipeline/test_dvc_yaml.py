@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
 
+from stages.cli.place import stage_names
 from stages.common.params import YAML
 from tests.conftest import ROOT
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 TEXT = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
 TARGETS = "data/split/test.parquet"
-# They decide where work runs and how threads wait, never its result (tests/parallel), so an edit
-# makes no result stale.
+# They decide where work runs, how threads wait (tests/parallel) and what a stage shows (tests/cli),
+# never its result, so an edit makes no result stale.
 UNDECLARED = {
     "stages/__init__.py",
+    *(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages" / "cli").glob("*.py")),
     "stages/parallel/ray_backend/cluster.py",
     "stages/parallel/ray_backend/shards.py",
 }
@@ -177,6 +180,19 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 
     for path in graph:
         visit(path, ())
+
+
+def test_what_a_stage_shows_imports_nothing_that_results_depend_on() -> None:
+    for path in (ROOT / "stages" / "cli").glob("*.py"):
+        modules = re.findall(r"^from (stages\S*)", path.read_text(), re.MULTILINE)
+        assert all(module.startswith("stages.cli") for module in modules), path
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of DVC
+def test_the_order_of_the_stages_is_that_of_dvc() -> None:
+    with Repo(str(ROOT)) as repo:
+        order = [stage.addressing for stage in plan_repro(repo.index.graph)]
+    assert stage_names((ROOT / "dvc.yaml").read_text(), PARAMS) == order
 
 
 def test_ray_is_behind_one_package() -> None:

@@ -5,14 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.search import trial
+from benchmarks.search.trial import read_epochs
 from stages.common.stage import StageError
-from stages.retrieval.live_metrics import log_live
+from stages.retrieval.live_metrics import CURVE_FILE, log_live
 
 
 def test_nothing_is_written_unless_enabled(tmp_path: Path) -> None:
     with log_live(tmp_path / "live", False) as log:
         log({"ndcg@10": 0.5})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_reads_each_epoch_as_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "curve"
+    monkeypatch.setenv(CURVE_FILE, str(path))
+    with log_live(tmp_path / "live", False) as log:
+        log({"ndcg@10": 0.5})
+        assert read_epochs(path, 0) == [{"ndcg@10": 0.5}]
+        log({"ndcg@10": 0.25})
+    assert read_epochs(path, 1) == [{"ndcg@10": 0.25}]
+    assert trial.CURVE_FILE == CURVE_FILE
 
 
 def test_without_the_package_one_line_says_so(

@@ -13,6 +13,22 @@ def test_early_stopping_keeps_the_best_epoch(tables: dict) -> None:
     assert len(scores) == min(40, fit.epoch + 2)
 
 
+def test_a_training_says_how_far_it_is(
+    tables: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("stages.cli.progress.LINE_SECONDS", 0.0)
+    fit, _ = train_small("id", tables, epochs=3, finetune_epochs_ratio=0.0)
+    lines = capsys.readouterr().err.splitlines()
+    row = fit.curve[1]
+    start = (
+        f"inner_val epochs: 2 of at most 3, loss {row['loss']:.4f}, ndcg@10 {row['ndcg@10']:.4f}"
+    )
+    assert lines[1].startswith(start)
+    assert "; at most " in lines[1]
+    assert lines[3].startswith(f"val epochs: 1 of {fit.epoch}, loss ")
+    assert "at most" not in lines[3]
+
+
 def test_the_moving_average_has_no_bias_towards_zero() -> None:
     ema: dict[str, np.ndarray] = {}
     for epoch, value in enumerate([7.0, 14.0, 28.0], start=1):

@@ -43,7 +43,8 @@ def test_examples_have_a_label_and_the_features_of_the_groups_by_snapshot(
     table = pl.read_parquet(examples / "val.parquet")
     columns = ["user_id", "movie_id", "score_history", "label", "popularity_rank"]
     assert table.columns == [*columns, "source_user_id"]
-    assert summary.endswith("rows by snapshot, 6 columns")
+    counts = [pl.read_parquet(examples / f"{s}.parquet").height for s in ("inner_val", "val")]
+    assert summary == f"rows: inner_val {counts[0]}, val {counts[1]}; 6 columns"
     assert table["source_user_id"].equals(table["user_id"], null_equal=False)
     targets = pl.read_parquet(TARGETS / "val.parquet")
     hits = table.filter(pl.col("label") == 1)

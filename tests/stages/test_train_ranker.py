@@ -41,6 +41,21 @@ def test_the_queries_of_a_user_are_in_one_fold(monkeypatch: pytest.MonkeyPatch) 
         train(two_users, SMALL, options, seed=1)
 
 
+def test_a_training_says_how_far_it_is_unless_it_is_one_of_several_workers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("stages.cli.progress.LINE_SECONDS", 0.0)
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    train(noisy_examples(), SMALL, options, seed=1)
+    lines = capsys.readouterr().err.splitlines()
+    rounds = SMALL.num_boost_round
+    start = f"trees of the cross-validation: 1 of at most {rounds}, ndcg@10 0."
+    assert lines[0].startswith(start), lines[0]
+    assert lines[-1].startswith(f"trees of booster {SMALL.ensemble_size}: ")
+    train(noisy_examples(), SMALL, options, seed=1, num_users=120)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("num_users", "num_folds"), [(None, 3), (MANY_USERS, 3), (MANY_USERS + 1, 1)]
 )

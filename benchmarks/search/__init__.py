@@ -1,0 +1,1 @@
+"""Search for params with Optuna, each trial an experiment of DVC."""
