@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.tables import header
-from stages.common.systems import FUSION, block_names, system_names
+from stages.common.systems import FUSION, generator_names, system_names
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
 from stages.evaluation.metrics import user_metrics
 from stages.leaderboard import intervals
@@ -103,14 +103,14 @@ def mean_rows(folders: list[Path], systems: list[str]) -> list[str]:
 def report(folders: list[Path], seconds: list[float]) -> str:
     """Return tables of the means over the seeds, and of the differences between systems."""
     with contextlib.chdir(folders[0]):  # all clones have the same blocks of params.yaml
-        systems, retrievers = system_names(), block_names("retrievers")
+        systems, generators = system_names(), generator_names()
     minutes = ", ".join(f"{s / 60:.1f}" for s in seconds)
     lines = [f"{len(folders)} seeds; mean and standard deviation. Minutes a run: {minutes}.", ""]
     lines += mean_rows(folders, systems)
     tables = {system: mean_user_metrics(folders, system) for system in systems}
-    best = max(retrievers, key=lambda name: tables[name]["ndcg@10"].mean())
+    best = max(generators, key=lambda name: tables[name]["ndcg@10"].mean())
     differences = intervals(tables, [best], RESAMPLES, seed=0)
-    title = f"Difference to `{best}`, the best retriever (95% interval; * = significant):"
+    title = f"Difference to `{best}`, the best generator (95% interval; * = significant):"
     lines += ["", title, "", header("system", MAIN_METRICS)]
     for (system,), rows in differences.group_by("system", maintain_order=True):
         lines.append(f"| {system} | " + " | ".join(map(difference_cell, rows.to_dicts())) + " |")

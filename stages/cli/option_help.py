@@ -28,6 +28,7 @@ OPTIONS = {
     "metrics": "the JSON file of the stage's figures",
     "model": "the file of a retriever's weights",
     "models": "the folder of the models, each in a folder of its name",
+    "movie_ids": "the table of the movies' raw ids",
     "movies": "the folder of the catalogue, the genres and the popularity",
     "plots": "the folder of the charts, Vega-Lite",
     "popularity": "the folder of the movies' numbers of positives, by snapshot",

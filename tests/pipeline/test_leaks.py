@@ -75,7 +75,7 @@ def test_with_random_targets_every_system_falls_to_chance(
     targets = pl.read_parquet(SPLIT / "test.parquet")
     assert targets.height > 0.9 * USERS
     paths = system_list_paths(system_names(), CANDIDATES, RECOMMENDATIONS)
-    assert len(paths) == 12
+    assert len(paths) == 13
     for system, path in paths.items():
         ranks = target_ranks(pl.read_parquet(path), targets)
         assert low < ranks.is_between(1, CUTOFF).mean() < high, system
@@ -216,7 +216,7 @@ MUTATIONS = {
         "stages/ranking/folds.py",
         'rows = np.repeat(folds["fold"].to_numpy()[index], sizes)',
         'rows = np.arange(sizes.sum()) % (folds["fold"].max() + 1)',
-        "stages/test_train_ranker.py::test_folds_keep_users_whole_and_use_all",
+        "ranking/test_folds.py::test_folds_keep_users_whole_and_use_all",
     ),
     "validation lists are out of fold": Mutation(
         "stages/rerank.py",
