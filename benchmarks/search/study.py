@@ -196,8 +196,8 @@ class Search:
             StageError: `MAX_FAILURES` trials in a row have failed.
         """
         with ThreadPoolExecutor(jobs) as pool:
-            workers = [pool.submit(self.worker) for _ in range(jobs)]
             try:
+                workers = [pool.submit(self.worker) for _ in range(jobs)]
                 for worker in workers:
                     worker.result()
             finally:
