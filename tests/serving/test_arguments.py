@@ -18,7 +18,7 @@ may be repeated
   --top TOP             movies per user (10)
   --explain             add reasons to the table
   --format {table,json,csv,parquet}
-                        (table)
+                        of the output (table)
   --out OUT             the file to write, if not the terminal
 """
 
