@@ -112,9 +112,10 @@ def regression_sums(
             sums = np.append(np.cumsum(source[: window - lag] * source[lag:]), 0)
             last = np.minimum(examples_after[new], window - lag - 1)
             add(gram, old, new, sums[last] if lag else sums[last] / 2)
-        # `old` is in the source of an example of which `new` is the n-th target.
-        ranks = np.arange(max(lag - window + 1, 1), min(lag, len(target)) + 1)
-        add(products, old, new, np.full(len(new), source[lag - ranks] @ target[ranks - 1]))
+        if lag:
+            # `old` is in the source of an example of which `new` is the n-th target.
+            ranks = np.arange(max(lag - window + 1, 1), min(lag, len(target)) + 1)
+            add(products, old, new, np.full(len(new), source[lag - ranks] @ target[ranks - 1]))
     # The pairs above have the older rating first.
     return gram + gram.T, products
 

@@ -3,9 +3,9 @@
     python -m stages.reporting.compare main              # the workspace with a branch or commit
     python -m stages.reporting.compare grid-1 grid-2     # two experiments
 
-Prints the params that differ, and the metrics of the best systems of both with the difference and
-its 95% interval. Users are paired where the values of all users of both runs are at hand; these are
-data, which the first run's cache or remote has to hold.
+Prints the params that differ, and the metrics of the best systems and of those that differ, with
+the difference and its 95% interval. Users are paired where the values of all users of both runs are
+at hand; these are data, which the first run's cache or remote has to hold.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from stages.reporting.parts import leaves
 
 METRICS, VALUES = "metrics/validation.json", "data/validation.parquet"
 MAIN, SECOND = "ndcg@10", "recall@10"
-NUM_SYSTEMS = 5  # the best ones of each run
+NUM_SYSTEMS = 5  # the best ones of each run, and of those that differ
 RESAMPLES, SEED = 2000, 0
 
 
@@ -78,14 +78,15 @@ def changed_params(old: Run, new: Run) -> Iterator[str]:
             yield f"  {key}: {before} -> {after}"
 
 
-def best_systems(*runs: Run) -> list[str]:
-    """Return the best systems of each run, in the order of the last one's `MAIN`."""
+def shown_systems(old: Run, new: Run) -> list[str]:
+    """Return the best systems of each run and of those that differ, best of `new` first."""
     names: set[str] = set()
-    for run in runs:
-        names |= set(rank_systems(run.metrics, list(run.metrics))[:NUM_SYSTEMS])
+    changed = [name for name, row in new.metrics.items() if row != old.metrics.get(name)]
+    for run, systems in ((old, list(old.metrics)), (new, list(new.metrics)), (new, changed)):
+        names |= set(rank_systems(run.metrics, systems)[:NUM_SYSTEMS])
 
     def value(system: str) -> float:
-        return next(run.metrics[system][MAIN] for run in runs[::-1] if system in run.metrics)
+        return next(run.metrics[system][MAIN] for run in (new, old) if system in run.metrics)
 
     return sorted(names, key=lambda system: (-value(system), system))
 
@@ -132,7 +133,7 @@ def compare(old: Run, new: Run) -> Iterator[str]:
     users = max(row["users"] for row in new.metrics.values())
     yield f"Validation targets of {users:,} users; rankers out of fold:"
     yield f"  {'system':<24} {'metric':<10} {'before':>9} {'after':>9}   difference (95% interval)"
-    for system in best_systems(old, new):
+    for system in shown_systems(old, new):
         yield from describe(old, new, system)
     if old.values is None or new.values is None:
         name = (old if old.values is None else new).name

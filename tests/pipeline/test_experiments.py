@@ -56,7 +56,7 @@ def test_a_grid_is_run_shown_compared_kept_and_cleaned_up(repo: Path) -> None:
     assert len(columns) < 30
     compared = run(["python", "-m", "stages.reporting.compare", "grid-1", "grid-2"], repo).stdout
     assert "rankers.basic.negatives_per_user: 2 -> 6" in compared
-    assert re.search(r"ranker_history +ndcg@10 .* \([-+]0\.\d+ to [-+]0\.\d+\)", compared), compared
+    assert re.search(r"ranker_basic +ndcg@10 .* \([-+]0\.\d+ to [-+]0\.\d+\)", compared), compared
     text = dvc(repo, "exp", "diff", "grid-1", "grid-2", "--md")
     assert re.search(r"\| rankers\.basic\.negatives_per_user +\| 2 +\| 6 +\| 4 +\|", text), text
 

@@ -64,6 +64,14 @@ def test_the_difference_of_paired_users_has_an_interval() -> None:
     assert max(map(len, lines)) <= 120
 
 
+def test_a_system_that_differs_is_shown_though_it_is_not_among_the_best() -> None:
+    old, new = run_of("main", 0), run_of("workspace", 0)
+    new.metrics["popularity"] = new.metrics["popularity"] | {"recall@10": 0.9}
+    lines = list(compare(old, new))
+    assert any(line.split()[:2] == ["popularity", "ndcg@10"] for line in lines)
+    assert not any("item_knn" in line for line in lines)
+
+
 def test_without_the_values_of_the_users_there_is_no_interval() -> None:
     lines = list(compare(run_of("main", 0, has_values=False), run_of("workspace", 0.02)))
     (line,) = (line for line in lines if "ranker_hit" in line)
