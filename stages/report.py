@@ -101,7 +101,7 @@ def verdict_of_run(metrics: Path, board: dict[str, dict[str, float]], split: dic
         board,
         read_csv(metrics / "intervals.csv"),
         read_csv(metrics / "plots" / "main_metrics.csv"),
-        [name for name in block_names("retrievers") if name in board],
+        [name for name in generator_names() if name in board],
         [name for name in rankers if name in board],
         rule_sentence(
             split,
@@ -146,8 +146,8 @@ def main(inputs: Inputs, report: Path) -> str:
     metrics = inputs.metrics
     board = read_json(metrics / "leaderboard.json")
     counts = {name: read_json(metrics / f"{name}.json") for name in ("data", "split")}
-    retrievers = [name for name in block_names("retrievers") if name in board]
-    best_retriever = rank_systems(board, retrievers)[0]
+    generators = [name for name in generator_names() if name in board]
+    best_generator = rank_systems(board, generators)[0]
     paths = system_list_paths(example_steps(board), inputs.candidates, inputs.recommendations)
     charts = draw_charts(metrics / "plots", inputs.plots)
     source = read_value("data.source", str)
@@ -158,9 +158,9 @@ def main(inputs: Inputs, report: Path) -> str:
             introduction("results"),
             board_table(board),
             charts["main_metrics"],
-            element("h3", f"Difference to {best_retriever}, the best retriever"),
+            element("h3", f"Difference to {best_generator}, the best generator"),
             introduction("differences"),
-            interval_table(read_csv(metrics / "intervals.csv"), best_retriever),
+            interval_table(read_csv(metrics / "intervals.csv"), best_generator),
         ],
         "Beyond accuracy": [
             introduction("beyond"),

@@ -59,7 +59,7 @@ def verdict(
     board: Board,
     intervals: pl.DataFrame,
     main_metrics: pl.DataFrame,
-    retrievers: Sequence[str],
+    generators: Sequence[str],
     rankers: Sequence[str],
     rule: str,
 ) -> list[str]:
@@ -69,7 +69,7 @@ def verdict(
         board: The leaderboard.
         intervals: metrics/intervals.csv.
         main_metrics: metrics/plots/main_metrics.csv, with each system's own interval.
-        retrievers: The retrievers on the leaderboard.
+        generators: The candidate generators on the leaderboard.
         rankers: The rankers on the leaderboard.
         rule: From `rule_sentence`.
     """
@@ -83,21 +83,21 @@ def verdict(
             "It is compared with nothing, so nothing is known of its rank.",
             rule,
         ]
-    best_retriever = next(iter(rank_systems(board, retrievers)), None)
-    is_retriever = best == best_retriever
-    other = others[0] if is_retriever or best_retriever is None else best_retriever
-    role = "the second" if other == others[0] else "the best retriever"
-    if other == best_retriever == others[0]:
-        role = "the best retriever and the second"
+    best_generator = next(iter(rank_systems(board, generators)), None)
+    is_generator = best == best_generator
+    other = others[0] if is_generator or best_generator is None else best_generator
+    role = "the second" if other == others[0] else "the best generator"
+    if other == best_generator == others[0]:
+        role = "the best generator and the second"
     lead = difference(intervals, best, other)
     gap = short(lead.value if lead else board[best][METRIC] - board[other][METRIC])
     ends = f" ({interval(lead.low, lead.high)})" if lead else ""
-    kind = "The retriever " if is_retriever else ""
+    kind = "The generator " if is_generator else ""
     first = (
         f"{kind}{best} is best by {METRIC} on the test targets with {figure}, "
         f"{gap}{ends} more than {other}, {role}"
     )
-    first += "; no ranker is ahead of it." if is_retriever and rankers else "."
+    first += "; no ranker is ahead of it." if is_generator and rankers else "."
     return [first, certainty(board, intervals, own, best, others), rule]
 
 

@@ -10,7 +10,7 @@ from stages.reporting.verdict import (
 )
 
 RULE = "The rule."
-RETRIEVERS, RANKERS = ["id", "history"], ["ranker_a", "ranker_b"]
+GENERATORS, RANKERS = ["popularity", "ease", "id", "history"], ["ranker_a", "ranker_b"]
 
 
 def run(figures: dict[str, float], pairs: list[tuple], half: float = 0.01) -> list[str]:
@@ -30,7 +30,7 @@ def run(figures: dict[str, float], pairs: list[tuple], half: float = 0.01) -> li
         {system: {"ndcg@10": value} for system, value in figures.items()},
         pl.DataFrame(rows, schema=names, orient="row"),
         pl.DataFrame(own, schema=["system", "metric", "low", "high"], orient="row"),
-        [name for name in RETRIEVERS if name in figures],
+        [name for name in GENERATORS if name in figures],
         [name for name in RANKERS if name in figures],
         RULE,
     )
@@ -45,7 +45,7 @@ def test_a_significantly_better_ranker() -> None:
     ]
     assert run(figures, leads) == [
         "ranker_a is best by ndcg@10 on the test targets with .160, .040 "
-        "(95% interval .020 to .060) more than history, the best retriever.",
+        "(95% interval .020 to .060) more than history, the best generator.",
         "Its lead over fusion, history and popularity is significant after Holm's correction "
         "(p = .004).",
         RULE,
@@ -60,7 +60,7 @@ def test_a_lead_that_is_not_significant_is_called_so() -> None:
     ]
     first, second, _ = run(figures, leads)
     assert (
-        ".005 (95% interval -.010 to .020) more than history, the best retriever and the" in first
+        ".005 (95% interval -.010 to .020) more than history, the best generator and the" in first
     )
     assert second == (
         "Its lead over popularity is significant after Holm's correction (p < .001), that over "
@@ -70,9 +70,9 @@ def test_a_lead_that_is_not_significant_is_called_so() -> None:
     assert second == "Its lead over history is not significant after Holm's correction."
 
 
-def test_a_retriever_may_be_best() -> None:
+def test_a_generator_may_be_best() -> None:
     figures = {"popularity": 0.05, "id": 0.1, "history": 0.14, "ranker_a": 0.13}
-    # Others are compared with the best retriever, so its lead has the other sign.
+    # Others are compared with the best generator, so its lead has the other sign.
     leads = [
         ("history", "popularity", 0.08, 0.1, 0.0),
         ("ranker_a", "history", -0.03, 0.01, 0.3),
@@ -80,7 +80,7 @@ def test_a_retriever_may_be_best() -> None:
     ]
     first, second, _ = run(figures, leads)
     assert first == (
-        "The retriever history is best by ndcg@10 on the test targets with .140, "
+        "The generator history is best by ndcg@10 on the test targets with .140, "
         ".010 (95% interval -.010 to .030) more than ranker_a, the second; "
         "no ranker is ahead of it."
     )

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
+from stages.common.systems import generator_names
 from stages.evaluation.accuracy import MAIN_CUTOFFS
 from stages.evaluation.metrics import leaderboard_columns, user_metrics
 from stages.leaderboard import as_markdown, intervals, with_marks
@@ -55,13 +56,15 @@ def test_the_seed_decides_which_users_are_drawn() -> None:
     assert tables[0].drop(ends).equals(tables[2].drop(ends))
 
 
-def test_all_systems_are_compared_with_popularity_and_the_best_retriever(results: Path) -> None:
+def test_all_systems_are_compared_with_popularity_the_best_generator_and_fusion(
+    results: Path,
+) -> None:
     run_evaluate()
     run_leaderboard()
     board = json.loads(BOARD.read_text())
     assert list(board) == SYSTEMS
     assert all(list(row) == ["users", *leaderboard_columns()] for row in board.values())
-    best = max(("id", "genre", "hard_negative", "history"), key=lambda n: board[n]["ndcg@10"])
+    best = max(generator_names(), key=lambda name: board[name]["ndcg@10"])
     table = pl.read_csv(METRICS / "intervals.csv")
     assert set(table["against"]) == {"popularity", best, "fusion"}
     for baseline in ("popularity", best, "fusion"):
@@ -99,20 +102,20 @@ def test_the_columns_of_the_leaderboard_as_text_are_padded() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("exclude", "message"),
-    [
-        (["popularity"], r"^generators\.popularity: is missing or excluded, .*; add it"),
-        (["id", "genre", "hard_negative", "history"], r"^leaderboard\.exclude: leaves no retriev"),
-    ],
-)
-def test_the_systems_to_compare_with_may_not_be_excluded(
-    results: Path, exclude: list[str], message: str
-) -> None:
-    edit_params(results, leaderboard__exclude=exclude)
+def test_popularity_may_not_be_excluded(results: Path) -> None:
+    edit_params(results, leaderboard__exclude=["popularity"])
     run_evaluate()
-    with pytest.raises(StageError, match=message):
+    with pytest.raises(StageError, match=r"^generators\.popularity: is missing or excluded, .*;"):
         run_leaderboard()
+
+
+def test_popularity_may_be_the_only_generator(results: Path) -> None:
+    others = [name for name in generator_names() if name != "popularity"]
+    edit_params(results, leaderboard__exclude=[*others, "fusion"])
+    run_evaluate()
+    run_leaderboard()
+    table = pl.read_csv(METRICS / "intervals.csv")
+    assert table["against"].unique().to_list() == ["popularity"]
 
 
 def test_only_what_survives_the_correction_is_significant() -> None:
