@@ -1,5 +1,6 @@
 """Write recommendations for people, as a table, and for programs, as JSON, CSV or parquet."""
 
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,7 +17,6 @@ from stages.serving.raw_ids import id_suffix
 MACHINE_FORMATS = ("json", "csv", "parquet")
 MAX_WIDTH = 100  # cells of a printed line
 GENRES_WIDTH = 32
-EXPLANATION_WIDTH = 40
 GAP = "  "  # between two columns
 LIST_SEPARATOR = "|"  # between the values of a list, in CSV
 
@@ -48,13 +48,14 @@ def format_table(
 ) -> str:
     """Return SERVED rows of one person as lines of text, with raw ids in square brackets.
 
-    Without `explain`, a line has up to `MAX_WIDTH` cells: long titles and genres are cut. Ids are
-    not, and a longer one makes its column wider. A movie without a title has its id as title.
+    A line has up to `MAX_WIDTH` cells: long titles and genres are cut. Ids are not, and a longer
+    one makes its column wider. A movie without a title has its id as title.
 
     Args:
         recommendations: SERVED.
         movie_ids: movie_id and raw_id.
-        explain: Whether to add the explanations, and the generators with the movie's rank there.
+        explain: Whether to add lines to each movie: its explanation, and the generators with the
+            movie's rank there.
     """
     raw_ids = dict(movie_ids.select("movie_id", "raw_id").iter_rows())
     rows = recommendations.to_dicts()
@@ -75,18 +76,32 @@ def format_table(
         [fit(text, genres_width) for text in genres],
         [score.rjust(score_width) for score in scores],
     ]
-    if explain:
-        explanations = [
-            _title_parts(row, "explanation_id", "explanation", raw_ids)
-            if row["explanation"]
-            else ("(popular)", "")
-            for row in rows
-        ]
-        explanations.insert(0, ("because you liked", ""))
-        columns.append([fit(title, EXPLANATION_WIDTH, end) for title, end in explanations])
-        generators = (", ".join(row["generators"]) for row in rows)
-        columns.append(["found by (rank there)", *generators])
-    return "\n".join(GAP.join(line).rstrip() for line in zip(*columns))
+    head, *lines = (GAP.join(line).rstrip() for line in zip(*columns))
+    if not explain:
+        return "\n".join([head, *lines])
+    indent = " " * (rank_width + len(GAP))
+    explained = ([line, *_reasons(row, raw_ids, indent)] for line, row in zip(lines, rows))
+    return "\n".join([head, *(text for texts in explained for text in texts)])
+
+
+def _reasons(row: dict, raw_ids: dict[int, str], indent: str) -> list[str]:
+    """Return the lines below the movie of a row of SERVED, each with `indent` before it."""
+    if row["explanation"]:
+        start = f"{indent}because you liked "
+        parts = _title_parts(row, "explanation_id", "explanation", raw_ids)
+        reason = start + fit(parts[0], MAX_WIDTH - len(start), parts[1]).rstrip()
+    else:
+        reason = f"{indent}because it is popular"
+    # No line ends between a generator and its rank: textwrap does not break at this space.
+    generators = ", ".join(text.replace(" ", "\xa0") for text in row["generators"])
+    lines = textwrap.wrap(
+        f"found by (rank there): {generators}",
+        MAX_WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+    )
+    return [reason, *(line.replace("\xa0", " ") for line in lines)]
 
 
 def _title_parts(row: dict, key: str, title: str, raw_ids: dict[int, str]) -> tuple[str, str]:

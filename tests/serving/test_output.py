@@ -27,7 +27,7 @@ def test_a_table_has_a_line_for_each_movie(
     assert lines[3].endswith(f"  {served['score'][2]:.3f}")
 
 
-def test_the_explanations_are_columns_of_their_own(
+def test_the_explanations_are_lines_below_their_movie(
     recommender: ServingPipeline, served: pl.DataFrame
 ) -> None:
     served = served.with_columns(
@@ -36,12 +36,29 @@ def test_the_explanations_are_columns_of_their_own(
     )
     short = format_table(served, recommender.movie_ids).splitlines()
     lines = format_table(served, recommender.movie_ids, explain=True).splitlines()
-    assert all(long.startswith(line) for long, line in zip(lines, short))
-    assert "  because you liked " in lines[0]
-    assert lines[0].endswith("  found by (rank there)")
-    assert "  Film, No. 5 (1984) [5]  " in lines[1]
-    assert "  (popular)  " in lines[2]
-    assert lines[1].endswith("  " + ", ".join(served["generators"][0]))
+    assert [line for line in lines if not line.startswith("   ")] == short
+    assert lines[1:4] == [
+        short[1],
+        "   because you liked Film, No. 5 (1984) [5]",
+        "   found by (rank there): " + ", ".join(served["generators"][0]),
+    ]
+    assert lines[5] == "   because it is popular"
+
+
+def test_reasons_fit_into_a_terminal(served: pl.DataFrame) -> None:
+    names = [f"ease_{n} 1234567{n}" for n in range(9)]  # "ease_4" alone would fit
+    served = served.with_columns(
+        generators=pl.lit(names),
+        explanation=pl.lit("映画" * 60),
+        explanation_id=pl.lit(5, dtype=pl.Int32),
+    )
+    ids = pl.DataFrame({"movie_id": [*served["movie_id"], 5], "raw_id": ["a", "b", "c", "tt5"]})
+    lines = format_table(served, ids, explain=True).splitlines()
+    assert max(map(cells, lines)) == MAX_WIDTH
+    assert lines[2].endswith("... [tt5]")
+    first, second = lines[3:5]
+    assert first == "   found by (rank there): " + ", ".join(names[:4]) + ","
+    assert second == "     " + ", ".join(names[4:])
 
 
 @pytest.mark.parametrize("title", ["Long " * 40, "映画" * 40, "e\u0301" * 200], ids=len)
