@@ -8,10 +8,12 @@ import polars as pl
 
 from stages.common.files import write_csv, write_json
 from stages.common.params import load_params, read_seed, read_value
-from stages.common.stage import StageError, atomic_write, run_stage
+from stages.common.stage import atomic_write, run_stage
 from stages.common.systems import (
+    BASELINE,
     LeaderboardParams,
     block_names,
+    require_baseline,
     system_list_paths,
     system_names,
 )
@@ -35,7 +37,6 @@ from stages.evaluation.list_quality import (
 )
 from stages.evaluation.metrics import LIST_LENGTH, mean_by_user
 
-BASELINE = "popularity"
 GINI = f"gini@{LIST_LENGTH}"
 
 
@@ -100,8 +101,7 @@ def read_context(
 def main(sources: Sources, board: Path, text: Path, interval_table: Path) -> str:
     """Write the means of every system as JSON and Markdown, and their intervals as CSV."""
     params, systems = load_params(LeaderboardParams, "leaderboard"), system_names()
-    if BASELINE not in systems:
-        raise StageError(f"leaderboard.exclude: {BASELINE!r} is the baseline; do not exclude it")
+    require_baseline(systems)
     paths = system_list_paths(systems, sources.candidates, sources.recommendations)
 
     def read_top(system: str) -> pl.DataFrame:

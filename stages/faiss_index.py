@@ -1,6 +1,5 @@
 """Stage: index a retriever's movie vectors for nearest-neighbour search, for every snapshot."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from stages.common.params import Section, load_params
 from stages.common.stage import atomic_write, run_stage
 from stages.common.tables import POPULARITY, read_table
 from stages.data.snapshots import SNAPSHOTS
+from stages.parallel.process import thread_count
 
 
 class Params(Section):
@@ -53,7 +53,7 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, params: Params) -> faiss.I
     else:
         index = faiss.IndexFlat(d, metric)
     # With several threads, HNSW's links depend on the order in which the threads finish.
-    faiss.omp_set_num_threads(1 if params.kind == "hnsw" else os.cpu_count() or 1)
+    faiss.omp_set_num_threads(1 if params.kind == "hnsw" else thread_count())
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if not index.is_trained:
         index.train(vectors)

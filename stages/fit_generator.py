@@ -11,7 +11,7 @@ from stages.data.snapshots import (
     SNAPSHOTS,
     TARGET_SNAPSHOTS,
     known_low_ratings,
-    known_positives,
+    known_rows,
     read_histories,
     read_low_ratings,
     read_positives,
@@ -27,7 +27,7 @@ def main(name: str, histories: Path, seen: Path, models: Path, candidates: Path)
     count = load_params(CandidateParams, "candidates").count
     all_positives, all_low_ratings = read_positives(histories), read_low_ratings(seen)
     for snapshot in SNAPSHOTS:
-        positives = known_positives(all_positives, snapshot)
+        positives = known_rows(all_positives, snapshot)
         low_ratings = known_low_ratings(all_low_ratings, positives, snapshot)
         arrays = generator.fit(positives, low_ratings, params)
         write_arrays(arrays, models / name / f"{snapshot}.npz")

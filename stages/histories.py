@@ -28,7 +28,7 @@ from stages.data.snapshots import (
     SNAPSHOTS,
     TARGET_SNAPSHOTS,
     TEST_SNAPSHOT,
-    known_positives,
+    known_rows,
 )
 from stages.parallel.executor import Tables, map_by_user
 
@@ -129,7 +129,7 @@ def main(train: Path, val: Path, later: Path, queries: Path, targets: Path, hist
         positives = number_snapshots(train, val, later)
         by_snapshot = dict(zip(TARGET_SNAPSHOTS, map(rename_for_queries, queries)))
         by_snapshot[TEST_SNAPSHOT] = with_users_without_targets(
-            by_snapshot[TEST_SNAPSHOT], known_positives(positives, TEST_SNAPSHOT)
+            by_snapshot[TEST_SNAPSHOT], known_rows(positives, TEST_SNAPSHOT)
         )
         by_snapshot[SERVE_SNAPSHOT] = last_queries(positives)
         tables = [

@@ -7,15 +7,21 @@ import polars as pl
 
 from stages.common.files import read_json, write_csv, write_json
 from stages.common.params import load_params, read_seed
-from stages.common.stage import StageError, atomic_write, run_stage
-from stages.common.systems import FUSION, LeaderboardParams, generator_names, system_names
+from stages.common.stage import atomic_write, run_stage
+from stages.common.systems import (
+    BASELINE,
+    FUSION,
+    LeaderboardParams,
+    generator_names,
+    require_baseline,
+    system_names,
+)
 from stages.common.tables import RANKS, read_table
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
 from stages.evaluation.board import as_markdown
 from stages.evaluation.bootstrap import holm, paired_intervals, paired_p_values
 from stages.evaluation.metrics import leaderboard_columns, rank_systems, user_metrics
 
-BASELINE = "popularity"
 ALPHA = 0.05  # of the adjusted p-values
 
 
@@ -79,11 +85,7 @@ def main(*, metrics: Path, ranks: Path, board: Path, text: Path, interval_table:
     """Write the leaderboard as JSON and as Markdown, and the table of differences."""
     params, seed = load_params(LeaderboardParams, "leaderboard"), read_seed()
     systems = system_names()
-    if BASELINE not in systems:
-        raise StageError(
-            f"generators.{BASELINE}: is missing or excluded, and all systems are compared with it; "
-            "add it"
-        )
+    require_baseline(systems)
     rows, per_user = {}, {}
     for system in systems:
         means = read_json(metrics / f"{system}.json")

@@ -6,7 +6,7 @@ import polars as pl
 
 from stages.common.stage import run_stage
 from stages.common.tables import CATALOGUE, POPULARITY, read_table, write_table
-from stages.data.snapshots import SNAPSHOTS, known_positives, read_positives
+from stages.data.snapshots import SNAPSHOTS, known_rows, read_positives
 from stages.parallel.executor import Tables, map_user_shards
 
 
@@ -30,7 +30,7 @@ def main(catalogue: Path, histories: Path, popularity: Path) -> str:
     """Write POPULARITY of every snapshot."""
     movies, positives = read_table(catalogue, CATALOGUE), read_positives(histories)
     for snapshot in SNAPSHOTS:
-        counts = count_positives(movies, known_positives(positives, snapshot))
+        counts = count_positives(movies, known_rows(positives, snapshot))
         write_table(counts, popularity / f"{snapshot}.parquet", POPULARITY)
     return f"{positives.height:,} positives of {movies.height:,} movies"
 

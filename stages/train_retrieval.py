@@ -19,7 +19,7 @@ from stages.data.pairs import isin_sorted, pair_keys, sorted_pair_keys
 from stages.data.snapshots import (
     SNAPSHOTS,
     known_low_ratings,
-    known_positives,
+    known_rows,
     read_histories,
     read_low_ratings,
     read_positives,
@@ -137,7 +137,7 @@ def train(
     Returns:
         The fit of the first snapshot, and the arrays by snapshot.
     """
-    first_positives = known_positives(tables["positives"], SNAPSHOTS[0])
+    first_positives = known_rows(tables["positives"], SNAPSHOTS[0])
     count, users = first_positives.height, first_positives["user_id"].n_unique()
     length = min(max_length, max(2, math.ceil(count / users)))
     # The same for all snapshots: a later one starts from the weights of the previous one.
@@ -147,7 +147,7 @@ def train(
     )
     arrays: dict[str, Arrays] = {}
     for snapshot in snapshots:
-        positives = known_positives(tables["positives"], snapshot)
+        positives = known_rows(tables["positives"], snapshot)
         low_ratings = known_low_ratings(tables["low_ratings"], positives, snapshot)
         data = training_data(positives, low_ratings, tables["genres"], length)
         rng = np.random.default_rng(seed)
@@ -215,7 +215,7 @@ def main(
     for snapshot, weights in arrays.items():
         if not all(np.isfinite(v).all() for v in weights.values()):
             raise StageError(f"retrievers.{name}.learning_rate: the weights overflow; set it lower")
-        positives = known_positives(tables["positives"], snapshot)
+        positives = known_rows(tables["positives"], snapshot)
         write_arrays(with_fold_in(weights, positives), models / name / f"{snapshot}.npz")
     write_csv(pl.DataFrame(first_fit.curve), curves / f"{name}.csv")
     best = first_fit.curve[first_fit.epoch - 1]

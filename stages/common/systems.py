@@ -13,6 +13,7 @@ from stages.common.params import Section, load_params, read_section, read_value
 from stages.common.stage import NAME, NAME_RULE, StageError
 
 FUSION = "fusion"
+BASELINE = "popularity"  # which every other system is compared with
 
 
 class LeaderboardParams(Section):
@@ -81,6 +82,15 @@ def system_names() -> list[str]:
     systems = [*generator_names(), FUSION, *rankers]
     exclude = load_params(LeaderboardParams, "leaderboard").exclude
     return without(systems, exclude, "leaderboard.exclude")
+
+
+def require_baseline(systems: Iterable[str]) -> None:
+    """Raise a StageError if `BASELINE` is none of `systems`."""
+    if BASELINE not in systems:
+        raise StageError(
+            f"generators.{BASELINE}: is missing or excluded, and all systems are compared with it; "
+            "add it"
+        )
 
 
 def system_list_paths(

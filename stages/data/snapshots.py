@@ -29,17 +29,12 @@ def read_positives(histories: Path, snapshot: str | None = None) -> pl.DataFrame
     With a `snapshot`, only the rows that it knows.
     """
     positives = read_table(histories / "positives.parquet", KNOWN_POSITIVES)
-    return positives if snapshot is None else known_positives(positives, snapshot)
+    return positives if snapshot is None else known_rows(positives, snapshot)
 
 
 def known_rows(table: pl.DataFrame, snapshot: str) -> pl.DataFrame:
-    """Return the rows that `snapshot` knows, in their order, by the index in `snapshot`."""
+    """Return the rows of KNOWN_POSITIVES or LOW_RATINGS that `snapshot` knows, in their order."""
     return table.filter(pl.col("snapshot") <= SNAPSHOTS.index(snapshot))
-
-
-def known_positives(positives: pl.DataFrame, snapshot: str) -> pl.DataFrame:
-    """Return the rows of KNOWN_POSITIVES that `snapshot` knows, in their order."""
-    return known_rows(positives, snapshot)
 
 
 def read_histories(histories: Path, snapshot: str) -> pl.DataFrame:

@@ -106,8 +106,7 @@ class Service:
         except TimeoutError:
             raise HTTPException(503, BUSY, RETRY) from None
         except StageError as error:
-            # The recommender's remedies name options of the command line.
-            raise FormError(422, str(error).replace("--liked", "liked")) from None
+            raise FormError(422, str(error)) from None
         finally:
             self.pending -= 1
             self.metrics.pending.set(self.pending)

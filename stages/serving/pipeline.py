@@ -176,7 +176,7 @@ class ServingPipeline:
         if len(missing):
             raw_ids = dict(self.user_ids.select("user_id", "raw_id").iter_rows())
             names = abbreviate([raw_ids.get(user, user) for user in missing.tolist()])
-            raise StageError(f"user {names}: has no positive; give others, or --liked")
+            raise StageError(f"user {names}: has no positive; give others, or movies that you like")
         return rows
 
     def for_person(

@@ -47,7 +47,7 @@ def find_users(raw_ids: pl.Series, user_ids: pl.DataFrame) -> np.ndarray:
     missing = users.filter(pl.col("user_id").is_null())["raw_id"].unique(maintain_order=True)
     if len(missing):
         names = abbreviate(missing.to_list())
-        raise StageError(f"user {names}: not in the data; give others, or --liked")
+        raise StageError(f"user {names}: not in the data; give others, or movies that you like")
     return users["user_id"].to_numpy()
 
 

@@ -247,7 +247,7 @@ def test_recommend_prints_titles_that_are_new_to_the_user(repo: Path, arguments:
 
 def test_recommend_says_what_is_wrong(repo: Path) -> None:
     cases = {
-        ("--user", "999"): "error: user 999: not in the data; give others, or --liked",
+        ("--user", "999"): "error: user 999: not in the data; give others, or movies that you like",
         (
             "--liked",
             "Flim, No. 3",

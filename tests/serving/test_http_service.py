@@ -171,7 +171,7 @@ def test_every_request_gets_the_right_status_and_is_counted(
 
 
 def test_an_error_of_the_recommender_is_the_message(server: Address) -> None:
-    error = {"error": "user nobody: not in the data; give others, or liked"}
+    error = {"error": "user nobody: not in the data; give others, or movies that you like"}
     assert post(server, {"user": "nobody"}) == (422, error)
 
 

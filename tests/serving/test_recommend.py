@@ -113,7 +113,7 @@ def test_all_movies_of_the_options_are_named(bundle: Path, tmp_path: Path) -> No
         (["--seen", "film"], 'error: --seen "film": no movie is called that; did you mean Film, '),
         (["--liked", "3", "--disliked", "id:3"], 'error: --disliked "id:3": is also --liked; give'),
         (["--ratings", "none.csv"], "error: none.csv: not found; give a csv with a column title"),
-        (["--user", "42", "--user", "999"], "error: user 999: not in the data; give others, or --"),
+        (["--user", "42", "--user", "999"], "error: user 999: not in the data; give others, or mo"),
     ],
 )
 def test_what_is_not_in_the_bundle_is_one_line(

@@ -96,5 +96,5 @@ def test_unknown_item_vectors_are_refused(results: Path) -> None:
 
 def test_the_baseline_may_not_be_excluded(results: Path) -> None:
     edit_params(results, leaderboard__exclude=["popularity"])
-    with pytest.raises(StageError, match=r"^leaderboard\.exclude: 'popularity' is the baseline"):
+    with pytest.raises(StageError, match=r"^generators\.popularity: is missing or excluded"):
         run_beyond_accuracy()

@@ -13,7 +13,7 @@ from stages.common.stage import StageError
 from stages.data.snapshots import (
     SNAPSHOTS,
     known_low_ratings,
-    known_positives,
+    known_rows,
     read_positives,
 )
 from stages.evaluation.accuracy import MAIN_METRICS
@@ -77,7 +77,7 @@ def test_later_snapshots_know_more_and_start_from_the_weights_of_the_previous_on
     assert list(models) == list(SNAPSHOTS)
     assert models["inner_val"]["movie"] is first_fit.arrays["movie"]
     for snapshot in SNAPSHOTS:
-        positives = known_positives(tables["positives"], snapshot)
+        positives = known_rows(tables["positives"], snapshot)
         movie_ids = positives["movie_id"].unique().sort()
         assert models[snapshot]["movie_ids"].tolist() == movie_ids.to_list()
     later_epochs = math.ceil(ratio * first_fit.epoch) if ratio else first_fit.epoch
@@ -102,7 +102,7 @@ def test_every_snapshot_learns_from_the_low_ratings_that_it_knows(
     monkeypatch.setattr(train_retrieval, "training_data", record)
     train_small("id", tables, epochs=1)
     for snapshot, low_ratings in zip(SNAPSHOTS, inputs, strict=True):
-        positives = known_positives(tables["positives"], snapshot)
+        positives = known_rows(tables["positives"], snapshot)
         known = known_low_ratings(tables["low_ratings"], positives, snapshot)
         assert low_ratings.equals(known)
     heights = [table.height for table in inputs]
