@@ -11,15 +11,15 @@ from stages.common.params import Section, load_params
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import CATALOGUE, RATINGS, write_table
 from stages.data.data_figures import notices, statistics
-from stages.data.id_maps import IdMaps, apply_id_map, build_id_map, id_table
+from stages.data.id_maps import IdMaps, apply_id_map, build_id_map, id_table, refuse_lookalikes
 from stages.data.pairs import deduplicate
 from stages.data.raw_columns import Columns
 from stages.data.raw_formats import RawFiles, find_files
 from stages.data.raw_readers import find_movie_columns, read_movies, read_ratings
+from stages.data.raw_times import check_times
 from stages.data.raw_values import count_unreadable, read_values, refuse_varied_movies
 
 ID_COLUMNS = {"users": "user_id", "movies": "movie_id"}  # by the name of their id table
-LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
 NUM_FREQUENT = 3  # ratings outside the scale that a message names
 
 
@@ -71,7 +71,7 @@ def clean_ratings(
     if table.height == 0:
         raise StageError(f"clean.no_rating: leaves no rating of {where}; name fewer values")
     _check_scale(table, params, where)
-    _check_times(table, where)
+    check_times(table, where)
     return table, {"incomplete": incomplete, "no_rating": readable.height - table.height}
 
 
@@ -97,16 +97,6 @@ def _check_scale(ratings: pl.DataFrame, params: Params, where: str) -> None:
     else:
         cure += f", up to {outside['rating'].max():g} for counts"
     raise StageError(f"{where}: {what}; {cure}")
-
-
-def _check_times(ratings: pl.DataFrame, where: str) -> None:
-    """Raise a StageError that names the first row whose time is out of range."""
-    invalid = ratings.filter(~pl.col("timestamp").is_between(0, LATEST_TIME))
-    if invalid.height:
-        raise StageError(
-            f"{where}: data row {invalid['row'][0] + 1} has a time before 1970 or after 2100; "
-            "give seconds since 1970 (divide milliseconds by 1,000), or a date in this range"
-        )
 
 
 def map_ids(
@@ -148,7 +138,7 @@ def clean_catalogue(
         "movies_incomplete": raw.height - complete.height,
         "movies_repeated": complete.height - movies.height,
     }
-    movies = movies.cast(dict(CATALOGUE))
+    movies = movies.select(CATALOGUE.names()).cast(dict(CATALOGUE))
     missing = pl.DataFrame({"movie_id": rated_ids.unique()}).join(movies, on="movie_id", how="anti")
     table = pl.concat([movies, missing], how="diagonal").sort("movie_id")
     name = pl.format("movie {}", "movie_id")
@@ -168,6 +158,8 @@ class Source(NamedTuple):
     dropped: dict[str, int]  # the number of rows by reason
     is_implicit: bool  # the ratings file has no ratings
     movie_columns: dict[str, str]  # those of the ratings file, by field
+    unread_years: pl.Series  # text of the column of years that is no year
+    num_unlisted: int  # rated movies that the movies file lacks
 
 
 def read_source(raw: Path, params: Params, columns: Columns) -> Source:
@@ -191,6 +183,10 @@ def read_source(raw: Path, params: Params, columns: Columns) -> Source:
     else:
         refuse_varied_movies(raw_movies, params.max_dropped, path)
     table, raw_movies, id_maps = map_ids(table, raw_movies)
+    for key, id_map in id_maps.items():
+        if id_map is not None:
+            label = key.removesuffix("_id")
+            refuse_lookalikes(id_map["raw_id"], label, str(raw / files.ratings))
     is_rated = raw_movies["movie_id"].is_in(table["movie_id"].implode())
     if not files.movies:
         raw_movies = raw_movies.filter(is_rated)
@@ -206,6 +202,8 @@ def read_source(raw: Path, params: Params, columns: Columns) -> Source:
         dropped=dropped | dropped_movies,
         is_implicit=is_implicit,
         movie_columns=movie_columns,
+        unread_years=raw_movies["unread_year"].drop_nulls(),
+        num_unlisted=movies.height - raw_movies["movie_id"].drop_nulls().n_unique(),
     )
 
 
@@ -222,6 +220,12 @@ def describe(source: Source, figures: dict[str, float]) -> list[str]:
     if names:
         use = f"not read, as {files.movies} has them" if files.movies else "those of the movies"
         sentences.append(f"these columns of {files.ratings} are {use}: {', '.join(names.values())}")
+    if files.movies and source.num_unlisted:
+        count = f"{source.num_unlisted:,} rated movies"
+        sentences.append(f"{count} are not in {files.movies}, so they have no title and no genres")
+    if len(source.unread_years):
+        years = f"{len(source.unread_years):,} years"
+        sentences.append(f"{years} cannot be read, such as {source.unread_years[0]!r}")
     return sentences
 
 

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from stages.common.stage import StageError
+
 LARGEST_ID = 2**31 - 1
 IdMaps = dict[str, pl.DataFrame | None]  # by the name of the id column
 
@@ -38,6 +40,29 @@ def _clean_text(ids: pl.DataFrame) -> pl.DataFrame:
     """Return `raw_id` as text without surrounding spaces, and without null and empty ids."""
     text = pl.col("raw_id").cast(pl.String).str.strip_chars()
     return ids.select(text).filter(pl.col("raw_id") != "")
+
+
+def refuse_lookalikes(raw_ids: pl.Series, label: str, where: str) -> None:
+    """Raise a StageError if two ids look the same.
+
+    They differ in characters that nobody sees, such as a zero-width space, in the kind of blanks
+    between words, or in how Unicode writes an accent. Zero-width joiners change what is seen.
+
+    Args:
+        raw_ids: Different ids, as text.
+        label: What the ids are of, and
+        where: the path of the raw file, for messages.
+    """
+    looks = raw_ids.str.normalize("NFC").str.replace_all(r"[\p{Cf}\p{Cc}--\x{200C}\x{200D}]", "")
+    looks = looks.str.replace_all(r"\s+", " ").str.strip_chars()
+    is_twin = looks.is_duplicated()
+    if is_twin.any():
+        first = is_twin.arg_max()
+        twins = raw_ids.filter(looks == looks[first])
+        raise StageError(
+            f"{where}: the {label} ids {twins[0]!a} and {twins[1]!a} look the same; "
+            "write each id in one way"
+        )
 
 
 def apply_id_map(table: pl.DataFrame, id_maps: IdMaps) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from stages.data.raw_columns import MOVIE_FIELDS, RATING_FIELDS, Columns, match_
 from stages.data.raw_formats import RawFiles, find_files
 from stages.data.raw_readers import read_header, read_ratings
 from stages.data.raw_sample import Sample, sample_files
-from stages.data.raw_times import to_seconds
+from stages.data.raw_times import LATEST_TIME, to_seconds
 from stages.data.raw_values import to_numbers
 
 KINDS = {
@@ -169,7 +169,7 @@ def _describe_times(times: pl.Series, where: str) -> str:
     is_number = to_numbers(times).count() > times.count() / 2
     unit = next((unit for least, unit in UNITS.items() if last >= least), "seconds")
     unit = unit if is_number else "dates"
-    if last > clean.LATEST_TIME or first < 0:
+    if last > LATEST_TIME or first < 0:
         return f"{unit}, {first} to {last}"
     days = pl.from_epoch(pl.Series([first, last]), time_unit="s").dt.strftime("%Y-%m-%d")
     return f"{unit}{' since 1970' if is_number else ''}, {days[0]} to {days[1]}"

@@ -8,7 +8,7 @@ import polars as pl
 from stages.data.raw_text import MISSING
 
 NO_GENRES = {*MISSING, "(no genres listed)", "unknown"}
-SEPARATORS = "|;,"
+SEPARATORS = "|;,/"
 # Lists as Python and NumPy print them; JSON is parsed.
 NAME = re.compile(r"""['"]name['"]\s*:\s*(['"])(.*?)\1""")
 QUOTED = re.compile(r"""(['"])(.*?)\1""")
@@ -23,14 +23,15 @@ def split_genres(genres: pl.Series, separators: str = SEPARATORS) -> pl.Series:
 
     Args:
         genres: One text or list of text per movie; null for none.
-        separators: The choices; a blank counts half, because a genre may have one in its name.
+        separators: The choices. A blank and a slash count half, because a genre may have them in
+            its name.
     """
     if isinstance(genres.dtype, pl.List):
         name = pl.element().str.strip_chars()
         return genres.list.eval(name.filter(~name.is_in(list(NO_GENRES)))).fill_null([])
     texts = genres.cast(pl.String)
     counts = {
-        mark: texts.str.contains(mark, literal=True).sum() / (2 if mark == " " else 1)
+        mark: texts.str.contains(mark, literal=True).sum() / (2 if mark in " /" else 1)
         for mark in separators
     }
     separator = max(separators, key=counts.__getitem__)

@@ -8,10 +8,11 @@ Ratings, in the order of the file; null where a field is empty:
 
 Movies, null where the file says nothing:
 
-    movie_id  text or whole numbers
-    title     text, with the year in parentheses at its end
-    year      i16
-    genres    list of text
+    movie_id     text or whole numbers
+    title        text, with the year in parentheses at its end
+    year         i16
+    genres       list of text
+    unread_year  text of the column of years that is no year
 """
 
 from pathlib import Path
@@ -40,6 +41,9 @@ U_ITEM_GENRES = [
     *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
 ]
 YEAR_IN_TITLE = r"\((\d{4})\)\s*$"
+# A year, a date, or the first and the last year of a series, which may go on.
+YEAR = r"^(\d{4})(?:\.0|-\d\d-\d\d.*|\s?[-\u2013]\s?(?:\d{4})?)?$"
+NO_YEAR = r"^0+(?:\.0)?$"  # as some data sets write it
 
 
 def read_ratings(folder: Path, files: RawFiles, columns: Columns) -> pl.DataFrame:
@@ -195,15 +199,18 @@ def _inner_fields(separator: str, num_last: int) -> pl.Expr:
 
 
 def _complete_movies(table: pl.DataFrame, genre_separators: str) -> pl.DataFrame:
-    """Add missing columns, append the year to titles without one, and split genres in text."""
+    """Add missing columns, read years and append them to titles, and split genres in text."""
     missing = [c for c in ("title", "year", "genres") if c not in table.columns]
     table = table.with_columns(pl.lit(None, pl.String).alias(c) for c in missing)
     table = table.with_columns(pl.col("title").cast(pl.String))
     table = table.with_columns(raw_text.missing_to_null(cs.string()))
     # A line break in a quoted title becomes a blank.
     title = pl.col("title").str.replace_all(r"\s*\n\s*", " ")
-    year = pl.col("year").cast(pl.String).str.extract(r"^(\d{4})(?:\.0|-\d\d-\d\d.*)?$")
-    table = table.with_columns(title=title, year=year)
+    text = pl.col("year").cast(pl.String).str.strip_chars()
+    text = pl.when(~text.str.contains(NO_YEAR)).then(text)
+    year = text.str.extract(YEAR)
+    unread_year = pl.when(year.is_null()).then(text)
+    table = table.with_columns(title=title, year=year, unread_year=unread_year)
     lacks_year = pl.col("year").is_not_null() & ~pl.col("title").str.contains(YEAR_IN_TITLE)
     full_title = pl.when(lacks_year).then(pl.format("{} ({})", "title", "year")).otherwise("title")
     return table.select(
@@ -213,4 +220,5 @@ def _complete_movies(table: pl.DataFrame, genre_separators: str) -> pl.DataFrame
             pl.Int16, strict=False
         ),
         genres=split_genres(table["genres"], genre_separators),
+        unread_year="unread_year",
     )

@@ -18,6 +18,10 @@ PLAIN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"  # common, an
 PLAIN_FORMAT = "%Y-%m-%d %H:%M:%S"
 # What a number is divided by to get YYYYMMDD: it may have hours and minutes, or seconds as well.
 DATE_DIVISORS = (1, 10**4, 10**6)
+# Whole numbers that are neither seconds nor positions, if all of a file's are in a range. Days are
+# counted from 1900, as spreadsheets do, or from 1970; the latter begin with 1990.
+YEARS, DAYS = (1900, 2100), (7_305, 73_050)
+LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds
 SLICE = 1 << 20  # rows; bounds the memory for dates
 
 
@@ -32,7 +36,8 @@ def to_seconds(times: pl.Series, where: str) -> pl.Series:
         where: Path of the raw file, for messages.
 
     Raises:
-        StageError: Most of the numbers are dates without separators, as 20050906.
+        StageError: Most of the numbers are dates without separators, as 20050906, or all of them
+            are years or numbers of days.
     """
     if times.dtype == pl.String:
         text = times.str.strip_chars()
@@ -45,6 +50,7 @@ def to_seconds(times: pl.Series, where: str) -> pl.Series:
     else:
         numbers = times.cast(pl.Float64).fill_nan(None)
     _refuse_dates(numbers, where)
+    _refuse_years_and_days(numbers, where)
     return numbers.cast(pl.Int64, strict=False)
 
 
@@ -77,3 +83,30 @@ def _refuse_dates(numbers: pl.Series, where: str) -> None:
                 f"{where}: data row {row + 1} has the time {numbers[row]:.0f}, which looks like a "
                 f"date; write {FORMS}"
             )
+
+
+def _refuse_years_and_days(numbers: pl.Series, where: str) -> None:
+    """Raise a StageError if all of the numbers are years, or numbers of days."""
+    first, last = numbers.min(), numbers.max()
+    for name, (low, high) in {"a year": YEARS, "a number of days": DAYS}.items():
+        if first is not None and low <= first and last <= high:
+            row = numbers.is_not_null().arg_max()
+            raise StageError(
+                f"{where}: data row {row + 1} has the time {numbers[row]:g}, which looks like "
+                f"{name}, as all others do; write {FORMS}"
+            )
+
+
+def check_times(ratings: pl.DataFrame, where: str) -> None:
+    """Raise a StageError that names the first row whose time is out of range.
+
+    Args:
+        ratings: row (index in the raw file) and timestamp.
+        where: Path of the raw file, for messages.
+    """
+    invalid = ratings.filter(~pl.col("timestamp").is_between(0, LATEST_TIME))
+    if invalid.height:
+        raise StageError(
+            f"{where}: data row {invalid['row'][0] + 1} has a time before 1970 or after 2100; "
+            "give seconds since 1970 (divide milliseconds by 1,000), or a date in this range"
+        )

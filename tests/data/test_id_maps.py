@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from stages.common.stage import StageError
-from stages.data.id_maps import apply_id_map, build_id_map, id_table
+from stages.data.id_maps import apply_id_map, build_id_map, id_table, refuse_lookalikes
 from tests.raw_folder import run_clean
 
 NO_IDS = pl.Series([], dtype=pl.String)
@@ -128,3 +128,24 @@ def test_markers_of_missing_ids_are_no_ids(raw: Path) -> None:
     message = r"ratings\.csv: data row 2 has the user id 'NULL', and 92\.3% of the rows cannot be"
     with pytest.raises(StageError, match=message):
         run_clean(raw, clean__max_dropped=0.9)
+
+
+@pytest.mark.parametrize(
+    "twin",
+    ["zo\u00e9 b\u200b", "zoe\u0301 b", "zo\u00e9\u00a0b", "zo\u00e9  b", "\ufeffzo\u00e9 b"],
+    ids=ascii,
+)
+def test_two_ids_that_look_the_same_are_refused(raw: Path, twin: str) -> None:
+    text = f"userId,movieId,rating,timestamp\nzo\u00e9 b,1,4,100\n{twin},1,4,200\n"
+    (raw / "ratings.csv").write_text(text, encoding="utf-8")
+    message = r"ratings\.csv: the user ids '.*' and '.*' look the same; write each id in one way$"
+    with pytest.raises(StageError, match=message) as error:
+        run_clean(raw)
+    assert ascii(twin) in str(error.value)
+    assert str(error.value).isascii()
+
+
+def test_ids_that_look_different_are_different() -> None:
+    # The zero-width non-joiner separates Persian letters that would be joined.
+    ids = ["me", "m\u00e9", "ME", "m e", "\u0645\u06cc\u200c\u0631", "\u0645\u06cc\u0631"]
+    refuse_lookalikes(pl.Series(ids), "user", "r")

@@ -35,6 +35,13 @@ def test_the_separator_of_most_values_counts() -> None:
     assert split_genres(texts)[1].to_list() == ["Arts, Crafts", "War"]
 
 
+def test_slashes_separate_only_if_nothing_else_does() -> None:
+    slashes = split_genres(pl.Series(["Drama / War", "Drama"]))
+    assert slashes.to_list() == [["Drama", "War"], ["Drama"]]
+    bars = split_genres(pl.Series(["Sci-Fi/Fantasy|War", "Sci-Fi/Fantasy"]))
+    assert bars.to_list() == [["Sci-Fi/Fantasy", "War"], ["Sci-Fi/Fantasy"]]
+
+
 def test_blanks_separate_only_if_nothing_else_does() -> None:
     blanks = split_genres(pl.Series(["Drama War", "Drama"]), "|;, ")
     assert blanks.to_list() == [["Drama", "War"], ["Drama"]]

@@ -124,11 +124,34 @@ def test_a_column_of_years_is_used_where_it_is_a_year_and_the_title_has_none(raw
     (raw / "movies.csv").write_text(
         "\n".join(["movieId,title,year", *lines, "9,B (1980),1999"]) + "\n"
     )
-    rows = run_clean(raw).catalogue.select("title", "year").rows()
+    outputs = run_clean(raw)
+    assert outputs.figures["notices"][-1] == "4 years cannot be read, such as '19955'"
+    rows = outputs.catalogue.select("title", "year").rows()
     dated = ("A (1995)", 1995)
     assert rows[:2] == [dated] * 2
     assert rows[2:7] == [("A", None)] * 5
     assert rows[7:] == [("A (2001)", 2001), ("B (1980)", 1980)]
+
+
+@pytest.mark.parametrize("years", ["1999-2003", "1999\u20132003", "1999 - 2003", "1999-", " 1999"])
+def test_a_series_has_the_year_that_it_began_in(raw: Path, years: str) -> None:
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,3,4,700000000\n")
+    (raw / "movies.csv").write_text(f"movieId,title,year\n3,A,{years}\n4,B,0\n5,C,0000\n")
+    outputs = run_clean(raw)
+    assert outputs.catalogue["year"].to_list() == [1999, None, None]
+    assert not outputs.figures["notices"]
+
+
+def test_rated_movies_that_the_movies_file_lacks_are_said(raw: Path) -> None:
+    (raw / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n1,3,4,100\n1,4,4,101\n1,5,4,102\n"
+    )
+    (raw / "movies.csv").write_text("movieId,title,genres\n3,A (1999),War\nx,B,War\n9,C,War\n")
+    outputs = run_clean(raw, clean__max_dropped=0.5)
+    assert outputs.catalogue["movie_id"].to_list() == [3, 4, 5, 9]
+    assert outputs.figures["notices"][-1] == (
+        "2 rated movies are not in movies.csv, so they have no title and no genres"
+    )
 
 
 @pytest.mark.parametrize("name", ["interactions.csv", "log.inter", "interactions.parquet"])
@@ -259,7 +282,7 @@ def test_raw_ratings_are_text_with_null_for_empty_fields(
     assert movies.is_empty()
     assert list(movies.schema.items()) == [
         *(("movie_id", pl.String), ("title", pl.String), ("year", pl.Int16)),
-        ("genres", pl.List(pl.String)),
+        *(("genres", pl.List(pl.String)), ("unread_year", pl.String)),
     ]
 
 
@@ -328,7 +351,7 @@ def test_movies_without_a_header_take_no_names_and_need_all_fields(
     files = RawFiles("dat" if name == "movies.dat" else "ml-100k", other, name)
     (tmp_path / name).write_text(row or U_ITEM.format(1, "A", "|".join("1" * 19)))
     genres = [] if row else U_ITEM_GENRES[1:]
-    assert read_movies(tmp_path, files, DEFAULT_COLUMNS).rows() == [("1", "A", None, genres)]
+    assert read_movies(tmp_path, files, DEFAULT_COLUMNS).rows() == [("1", "A", None, genres, None)]
     columns = DEFAULT_COLUMNS.model_copy(update={"title": "x"})
     with pytest.raises(StageError, match=rf"^data\.columns\.title: {tmp_path / name} has no head"):
         read_movies(tmp_path, files, columns)

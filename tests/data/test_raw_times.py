@@ -103,3 +103,26 @@ def test_numbers_that_are_no_time_are_not_read() -> None:
 def test_row_numbers_are_not_dates() -> None:
     times = pl.Series(range(19_900_000, 20_100_000))
     assert to_seconds(times, "r").equals(times)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name"),
+    [
+        ([None, 1900, 2100], "a year"),
+        (["2005", "2006"], "a year"),
+        ([7_305, 73_050], "a number of days"),
+        ([38_400.5, 38_401.25], "a number of days"),
+    ],
+)
+def test_years_and_numbers_of_days_are_no_seconds(numbers: list, name: str) -> None:
+    first = next(n for n in numbers if n is not None)
+    row = numbers.index(first) + 1
+    message = f"r: data row {row} has the time {float(first):g}, which looks like {name}, as all"
+    with pytest.raises(StageError) as error:
+        to_seconds(pl.Series(numbers), "r")
+    assert str(error.value) == f"{message} others do; write {FORMS}"
+
+
+@pytest.mark.parametrize("numbers", [[1899, 2000], [2000, 2101], [7_304, 9_000], [1, 73_051], [0]])
+def test_positions_are_times(numbers: list[int]) -> None:
+    assert to_seconds(pl.Series(numbers), "r").to_list() == numbers
