@@ -28,9 +28,10 @@ from stages.data.snapshots import (
     read_positives,
     read_seen,
 )
+from stages.histories import build_histories, last_queries
 from stages.models.top_k import interaction_matrix
 from stages.models.towers import movie_embeddings
-from stages.models.user_vectors import user_embeddings
+from stages.models.user_vectors import user_embeddings, with_fold_in
 from stages.retrieval.worker import Arrays
 
 DATA = Path("data")
@@ -105,7 +106,11 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
         rest = positives.join(
             removals, on=["user_id", "movie_id"], how="anti", maintain_order="left"
         )
-        rest_histories = histories.join(rest, on="user_id", how="semi", maintain_order="left")
+        # Without the positives that were removed: a user's vector depends on the history too.
+        rest_histories = build_histories(last_queries(rest), rest, max_length)
+        rest_histories = rest_histories.join(
+            histories, on="user_id", how="semi", maintain_order="left"
+        )
         tables = {
             "positives": rest,
             "low_ratings": low_ratings.join(removals, on="movie_id", how="anti"),
@@ -118,7 +123,8 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
         _, arrays = train_retrieval.train(
             retriever, params, tables, max_length, seed, snapshots=[SNAPSHOT]
         )
-        rows.append(recalls(arrays[SNAPSHOT], rest_histories, positives, removals))
+        model = with_fold_in(arrays[SNAPSHOT], rest)
+        rows.append(recalls(model, rest_histories, positives, removals))
     return list(np.mean(rows, axis=0))
 
 

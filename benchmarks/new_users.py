@@ -45,8 +45,10 @@ from stages.evaluation.accuracy import MAIN_METRICS
 from stages.fusion import fuse, merge
 from stages.models.top_k import CandidateParams
 from stages.models.user_vectors import user_embeddings
+from stages.parallel.process import thread_count
 from stages.ranking.features import build_features, generator_features
 from stages.ranking.inputs import RankerParams, read_context
+from stages.ranking.scorer import Scorer
 from stages.rerank import rerank
 from stages.serving.pipeline import NEW_USER
 
@@ -159,7 +161,8 @@ class Ranker:
         self.params = load_params(RankerParams, f"rankers.{RANKER}")
         tables, groups = full_examples(self.params)
         features = [name for names in groups.values() for name in sorted(names)]
-        self.boosters = list(fold_boosters(tables, self.params, features, users, seed))
+        boosters = fold_boosters(tables, self.params, features, users, seed)
+        self.scorers = [(fold, Scorer([booster])) for fold, booster in boosters]
         _, self.context = read_context(SOURCES, self.params.retriever, SNAPSHOT)
 
     def rank(self, merged: pl.DataFrame, histories: pl.DataFrame, vectors: Vectors) -> pl.DataFrame:
@@ -168,10 +171,9 @@ class Ranker:
         context = self.context._replace(user_vectors=vectors[self.params.retriever])
         features = generator_features(merged, groups)
         features = build_features(features, histories, context, groups)
-        threads = read_value("lightgbm.num_threads", int)
         return pl.concat(
-            rerank([booster], features.filter(pl.col("user_id").is_in(fold)), threads)
-            for fold, booster in self.boosters
+            rerank(scorer, features.filter(pl.col("user_id").is_in(fold)), thread_count())
+            for fold, scorer in self.scorers
         ).sort("user_id", "rank")
 
 
