@@ -17,8 +17,9 @@ from stages.common.params import Section, load_params, read_seed
 from stages.common.stage import StageError, run_stage
 from stages.common.tables import read_table
 from stages.data.snapshots import RANKER_SNAPSHOTS
-from stages.models.boosters import importance, write_booster_texts
+from stages.models.boosters import booster_text, importance, write_booster_texts
 from stages.parallel.executor import backend
+from stages.parallel.process import openmp_threads
 from stages.ranking.folds import Folds, Trained, assign_folds, fold_rows, write_folds
 from stages.ranking.inputs import RankerParams
 
@@ -117,8 +118,8 @@ def check_labels(examples: pl.DataFrame, features: list[str]) -> None:
 def lightgbm_params(params: Params, ranker: RankerParams, seed: int) -> dict:
     """Return the dict of parameters that LightGBM takes; equal inputs give equal trees.
 
-    The number of threads is not among them: the text of a booster would hold it. LightGBM then
-    takes all processors that the process may use, or `OMP_NUM_THREADS`.
+    The number of threads is not among them. LightGBM then takes all processors that the process
+    may use, or `OMP_NUM_THREADS`.
     """
     return {
         "objective": ranker.objective,
@@ -197,7 +198,7 @@ def train(
         )
     fold_boosters = history.pop("cvbooster").boosters
     means = next(values for name, values in history.items() if name.endswith("-mean"))
-    texts = [booster.model_to_string(num_iteration=len(means)) for booster in fold_boosters]
+    texts = [booster_text(booster, num_iteration=len(means)) for booster in fold_boosters]
     boosters = []
     for n in range(params.ensemble_size):
         booster_options = options | {"seed": seed + n}
@@ -225,9 +226,10 @@ def main(name: str, examples: Path, models: Path, importance_tables: Path) -> st
         check_labels(rows, [column for column in rows.columns if column not in KEYS])
         trained = train_on_ray(train, rows, params, options, seed)
     else:
+        options["num_threads"] = openmp_threads()
         trained = train(rows, params, options, seed)
     boosters = trained.boosters
-    write_booster_texts([booster.model_to_string() for booster in boosters], models / name)
+    write_booster_texts([booster_text(booster) for booster in boosters], models / name)
     write_folds(trained.folds, models / name)
     write_checksums(models / name)
     write_csv(importance(boosters), importance_tables / f"{name}.csv")

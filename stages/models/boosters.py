@@ -1,5 +1,6 @@
 """A ranker's LightGBM models, which are text files, so that loading them never runs code."""
 
+import re
 from pathlib import Path
 
 import lightgbm as lgb
@@ -21,6 +22,17 @@ def read_booster_texts(folder: Path) -> list[str]:
     if not paths:
         raise StageError(f"{folder}: has no booster; run `dvc repro`")
     return [path.read_text(encoding="utf-8") for path in paths]
+
+
+def booster_text(booster: lgb.Booster, num_iteration: int | None = None) -> str:
+    """Return a booster as text, without the number of threads that it was trained with.
+
+    Args:
+        booster: The model.
+        num_iteration: Its trees that are kept; by default all, or the best ones.
+    """
+    text = booster.model_to_string(num_iteration=num_iteration)
+    return re.sub(r"\n\[num_threads: \d+\]\n", "\n[num_threads: 0]\n", text)
 
 
 def write_booster_texts(texts: list[str], folder: Path) -> None:

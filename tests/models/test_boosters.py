@@ -6,7 +6,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.models import boosters
-from stages.models.boosters import mean_scores, parse_boosters, read_booster_texts
+from stages.models.boosters import booster_text, mean_scores, parse_boosters, read_booster_texts
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,20 @@ def test_scores_are_the_mean_of_the_boosters(
     expected = np.mean([model.predict(values, raw_score=True) for model in models], axis=0)
     assert np.allclose(mean_scores(models, values, threads=1), expected, atol=1e-12)
     assert np.ptp(expected) > 0.1
+
+
+def test_a_text_does_not_say_how_many_threads_trained_it() -> None:
+    values = np.random.default_rng(0).normal(size=(500, 3))
+    params = {"verbose": -1, "deterministic": True, "force_row_wise": True}
+    boosters_of_threads = [
+        lgb.train(params | {"num_threads": n}, lgb.Dataset(values, values[:, 0]), 3)
+        for n in (0, 1, 2)
+    ]
+    texts = {booster_text(booster) for booster in boosters_of_threads}
+    assert texts == {boosters_of_threads[0].model_to_string()}
+    (text,) = texts
+    assert "[num_threads: 0]" in text
+    assert booster_text(boosters_of_threads[1], 2).count("\nTree=") == 2
 
 
 def test_boosters_are_read_in_the_order_of_their_files(tmp_path: Path) -> None:

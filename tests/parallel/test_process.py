@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,40 @@ def test_the_module_imports_nothing() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def stat(*idle: int) -> str:
+    """The text of /proc/stat after 100 ticks, of which each processor had so many idle."""
+    lines = [f"cpu{n} {100 - ticks} 0 0 {ticks} 0 0 0 0 0 0" for n, ticks in enumerate(idle)]
+    return "\n".join(["cpu  0 0 0 0 0 0 0 0 0 0", *lines, "intr 5 6 7", ""])
+
+
+@pytest.mark.parametrize(
+    ("idle", "threads"),
+    [((100, 100, 0), 2), ((100, 0, 0), 1), ((60, 60, 100), 1), ((80, 90, 0), 2), ((0, 0, 100), 1)],
+)
+def test_threads_that_wait_for_each_other_use_idle_processors(
+    idle: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "stat"
+    path.write_text(stat(0, 0, 0).replace(" 100 ", " 0 "))
+    monkeypatch.setattr(process, "_is_worker", False)
+    monkeypatch.setattr(process, "STAT", str(path))
+    monkeypatch.setattr(process.time, "sleep", lambda _: path.write_text(stat(*idle)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})  # the third is not ours
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert process.openmp_threads() == threads
+
+
+def test_the_environment_and_a_worker_decide_before_idle_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_is_worker", False)
+    monkeypatch.setattr(process.time, "sleep", lambda _: pytest.fail("watched"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert process.openmp_threads() == 0
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(process, "STAT", "/nowhere")
+    assert process.openmp_threads() == process.thread_count()
+    process.mark_as_worker()
+    assert process.openmp_threads() == 1

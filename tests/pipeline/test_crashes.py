@@ -217,8 +217,9 @@ def disturbed(clone: Path, seconds: float, number: signal.Signals, gib: float = 
     )
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-    process.send_signal(number)  # to DVC alone, which may leave its stage behind
-    process.wait(60)
+    # To DVC alone, which may leave its stage behind, and passes over a SIGINT: it ends the run.
+    process.send_signal(number)
+    process.wait(900)
     time.sleep(1)
     if run([sys.executable, "-m", "dvc", "status"], clone).returncode:
         # DVC was writing its lock, which docs/trust.md warns of.
