@@ -36,7 +36,10 @@ def main() -> None:
     """Read the log, write the table, and print its longest rows."""
     parser = argparse.ArgumentParser(description="Seconds of every stage of a run.")
     parser.add_argument("log", type=Path, help="the output of `dvc repro --force`")
-    table = stage_seconds(parser.parse_args().log.read_text(encoding="utf-8"))
+    log = parser.parse_args().log
+    table = stage_seconds(log.read_text(encoding="utf-8"))
+    if table.is_empty():
+        parser.error(f"{log}: has no stage that ended; give the output of `dvc repro --force`")
     write_csv(table, TABLE)
     for stage, seconds in table.sort("seconds", descending=True).head(10).iter_rows():
         print(f"{seconds:8.1f} s  {stage}")
