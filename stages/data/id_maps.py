@@ -50,8 +50,8 @@ def refuse_lookalikes(raw_ids: pl.Series, label: str, where: str) -> None:
 
     Args:
         raw_ids: Different ids, as text.
-        label: What the ids are of, and
-        where: the path of the raw file, for messages.
+        label: `user` or `movie`, for messages.
+        where: Path of the raw file, for messages.
     """
     looks = raw_ids.str.normalize("NFC").str.replace_all(r"[\p{Cf}\p{Cc}--\x{200C}\x{200D}]", "")
     looks = looks.str.replace_all(r"\s+", " ").str.strip_chars()

@@ -18,7 +18,7 @@ PLAIN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"  # common, an
 PLAIN_FORMAT = "%Y-%m-%d %H:%M:%S"
 # What a number is divided by to get YYYYMMDD: it may have hours and minutes, or seconds as well.
 DATE_DIVISORS = (1, 10**4, 10**6)
-# Whole numbers that are neither seconds nor positions, if all of a file's are in a range. Days are
+# Numbers that are neither seconds nor positions, if all of a file's are in a range. Days are
 # counted from 1900, as spreadsheets do, or from 1970; the latter begin with 1990.
 YEARS, DAYS = (1900, 2100), (7_305, 73_050)
 LATEST_TIME = 4_102_444_800  # the year 2100; larger values are most likely milliseconds

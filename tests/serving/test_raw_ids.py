@@ -58,7 +58,9 @@ def test_more_than_five_ids_are_counted() -> None:
 def test_users_are_found_by_the_ids_of_the_raw_data() -> None:
     user_ids = pl.DataFrame({"user_id": [1, 2], "raw_id": ["b-1", "a"]})
     assert find_users(pl.Series(["a", "b-1", "a"]), user_ids).tolist() == [2, 1, 2]
-    with pytest.raises(StageError, match=r"user 1, z: not in the data; give others, or movies"):
+    with pytest.raises(
+        StageError, match=r"user 1, z: not in the data; give others, or movies that you"
+    ):
         find_users(pl.Series(["a", "1", "z"]), user_ids)
     with pytest.raises(StageError, match=r"^user 'a\\nb', 'c\\x1b': not in the data"):
         find_users(pl.Series(["a\nb", "c\x1b"]), user_ids)

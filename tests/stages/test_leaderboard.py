@@ -105,7 +105,9 @@ def test_the_columns_of_the_leaderboard_as_text_are_padded() -> None:
 def test_popularity_may_not_be_excluded(results: Path) -> None:
     edit_params(results, leaderboard__exclude=["popularity"])
     run_evaluate()
-    with pytest.raises(StageError, match=r"^generators\.popularity: is missing or excluded, .*;"):
+    with pytest.raises(
+        StageError, match=r"^generators\.popularity: is missing or excluded, .*; add it"
+    ):
         run_leaderboard()
 
 
@@ -116,6 +118,7 @@ def test_popularity_may_be_the_only_generator(results: Path) -> None:
     run_leaderboard()
     table = pl.read_csv(METRICS / "intervals.csv")
     assert table["against"].unique().to_list() == ["popularity"]
+    assert not table.select("system", "against", "metric").is_duplicated().any()
 
 
 def test_only_what_survives_the_correction_is_significant() -> None:
