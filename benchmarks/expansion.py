@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from stages.common.tables import DAY
 from stages.data.hashing import splitmix64
 from stages.data.raw_columns import Columns
 from stages.data.raw_formats import find_files
@@ -27,7 +28,6 @@ from stages.data.raw_values import read_values
 COMMUNITIES = 1 << 14
 SHARE_EXPONENT = 3.0
 MAX_SHIFT = 30  # days
-DAY = 86_400  # seconds
 WRITE_BATCH_USERS = 20_000  # bounds the memory for the new ratings
 MAX_FAMILY_SIZE = 1000
 BISECTION_STEPS = 60

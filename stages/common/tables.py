@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from stages.common.stage import StageError, atomic_write
 
+DAY = 86_400  # seconds, the unit of timestamps
 READ_BATCH_USERS = 2048  # bounds the memory for tables that are read in parts
 
 RATINGS = pl.Schema(

@@ -13,7 +13,7 @@ MIN_FILLED = 0.5  # a scale is a guess only if its ratings reach this share of i
 NO_RATINGS = (-1, 0, 99)  # values that often mean "no rating"
 MIN_GAP = 0.5  # between such a value and the lowest rating
 MAX_ERRORS = 0.01  # the share of ratings that may be errors rather than another scale
-POSITIVE_SHARE = 0.8  # of the scale, as 4 of 5
+POSITIVE_SHARE = 0.8  # of the scale, from which on a rating is a positive: 4 of 5 stars
 
 
 class Scale(NamedTuple):

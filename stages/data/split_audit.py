@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from stages.common.tables import DAY
 from stages.data.snapshots import RANKER_SNAPSHOTS, TEST_SNAPSHOT
 
-DAY = 86_400  # seconds
 TOP_MOVIES = 100
 
 

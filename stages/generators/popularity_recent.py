@@ -9,11 +9,11 @@ import polars as pl
 from pydantic import Field
 
 from stages.common.params import Section
+from stages.common.tables import DAY
 from stages.models.item_item import count_by_movie
 from stages.models.top_k import recommend_popular as recommend
 
 __all__ = ["Params", "fit", "recommend"]
-DAY = 86_400  # seconds
 
 
 class Params(Section):

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.tables import DAY
 from stages.data.pairs import count_at_most, pair_keys
 
-DAY = 86_400  # seconds
 DECAY = 0.8  # weight of a positive, relative to the next newer one
 # Names of the newest parts of a history, and their number of movies (None: all).
 WINDOWS = (("last_1", 1), ("last_3", 3), ("last_5", 5), ("last_10", 10), ("mean", None))

@@ -18,10 +18,10 @@ from typing import Self
 import polars as pl
 
 from stages.common.stage import StageError
+from stages.data.param_hints import POSITIVE_SHARE
 from stages.serving.arguments import BUNDLE
 from stages.serving.feedback import Feedback, join_feedback
 from stages.serving.pipeline import NEW_USER, ServingPipeline
-from stages.serving.ratings_file import LIKED_SHARE
 from stages.serving.raw_ids import find_users, with_raw_ids
 from stages.serving.title_search import TitleSearch
 
@@ -156,7 +156,7 @@ class Recommender:
             movie = self._search.find(str(text), "ratings")
             newest.pop(movie, None)
             newest[movie] = stars
-        liked = [m for m, stars in newest.items() if stars >= LIKED_SHARE * BEST_RATING]
+        liked = [m for m, stars in newest.items() if stars >= POSITIVE_SHARE * BEST_RATING]
         return Feedback(liked, [m for m in newest if m not in liked])
 
     def _title(self, movie: int) -> str:

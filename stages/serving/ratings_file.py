@@ -6,6 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from stages.common.stage import StageError
+from stages.data.param_hints import POSITIVE_SHARE
 from stages.serving.feedback import Feedback
 from stages.serving.raw_ids import abbreviate, quote, report_unreadable
 from stages.serving.title_search import TitleSearch
@@ -24,7 +25,6 @@ USER_COLUMNS = {"user", "user_id", "userid"}
 # The scale of a file ends at the first of these numbers that no rating is above.
 SCALES = (5, 10, 100)
 FIXED_SCALES = {"letterboxd uri": 5, "your rating": 10}  # by a column that only this export has
-LIKED_SHARE = 0.8  # of the scale, from which on a rating is a positive: 4 of 5 stars
 SEPARATORS = ",;\t"
 FORM = "give a csv with a column title or id, and a column stars"
 EXAMPLES = 3  # rows that the summary names, of each kind
@@ -136,7 +136,7 @@ def match_ratings(path: Path, search: TitleSearch) -> Matches:
     movies = movies.join(rows, on="row", maintain_order="left").with_columns(
         is_ambiguous=pl.len().over("row") > 1
     )
-    is_positive = pl.when(~pl.col("is_ambiguous")).then(pl.col("rating") >= LIKED_SHARE * scale)
+    is_positive = pl.when(~pl.col("is_ambiguous")).then(pl.col("rating") >= POSITIVE_SHARE * scale)
     movies = movies.with_columns(is_positive=is_positive)
     # A row with an opinion counts more than one without, then the newest.
     newest = (
@@ -153,7 +153,7 @@ def match_ratings(path: Path, search: TitleSearch) -> Matches:
     without_stars = movies.filter(~pl.col("is_ambiguous"), pl.col("rating").is_null())
     parts = [
         f"{movies['row'].n_unique()} of {rows.height} rows match",
-        f"{len(feedback.liked)} liked, with {LIKED_SHARE * scale:g} of {scale} or more",
+        f"{len(feedback.liked)} liked, with {POSITIVE_SHARE * scale:g} of {scale} or more",
         f"{len(feedback.disliked)} rated low",
         _part(unmatched, no_movie),
         _part(movies.filter("is_ambiguous"), "several movies, which count as seen only"),

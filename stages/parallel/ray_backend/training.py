@@ -85,7 +85,7 @@ def train_on_workers(
     except ray.exceptions.RayError as error:
         raise cluster_lost(error) from error
     except SystemExit as error:
-        raise lost_or_ended(error) from error
+        raise lost_or_ended(error) from None
     finally:
         with suppress(StageError):  # the storage may be out of reach
             Storage(f"{storage}/{run}").remove()
