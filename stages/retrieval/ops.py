@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from stages.retrieval import products
+from stages.retrieval import portable, products
 
 
 class TensorFlowOps:
@@ -15,7 +15,7 @@ class TensorFlowOps:
     maximum = staticmethod(tf.maximum)
     concat = staticmethod(tf.concat)
     ones_like = staticmethod(tf.ones_like)
-    rsqrt = staticmethod(tf.math.rsqrt)
+    rsqrt = staticmethod(portable.rsqrt)
     softmax = staticmethod(tf.nn.softmax)
     silu = staticmethod(tf.nn.silu)
     sigmoid = staticmethod(tf.math.sigmoid)

@@ -11,6 +11,7 @@ from stages.data.pairs import cumcount_and_size
 from stages.models import towers
 from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import inner_products, pad_rows
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, genre_arrays, normal
 
@@ -173,7 +174,7 @@ class Transformer(Retriever):
         negatives = tf.where(is_label, NO_MOVIE, sample_logits)
         # Each sampled movie stands for num_movies / num_sampled movies (Bengio and Senecal 2008).
         log_weight = float(np.log(num_movies / num_sampled))
-        log_sum = tf.reduce_logsumexp(negatives, axis=1) + log_weight
+        log_sum = logsumexp(negatives)[:, 0] + log_weight
         return tf.nn.softplus(log_sum - label_logits)[:positions]
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from stages.models import towers
 from stages.retrieval.data import Batches, TrainingData, all_pairs, pair_batches, user_batches
 from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import Rows, inner_products, total
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, normal
 from stages.retrieval.worker import Arrays
@@ -163,7 +164,7 @@ class TwoTower(Retriever):
         """
         logits = scores if log_weights is None else scores + log_weights
         negatives = tf.where(positive_weights > 0, -1e9, logits)
-        log_sum = tf.reduce_logsumexp(negatives, axis=1, keepdims=True)
+        log_sum = logsumexp(negatives)
         return total(positive_weights * tf.nn.softplus(log_sum - scores))
 
     def in_batch_loss(

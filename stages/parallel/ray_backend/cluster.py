@@ -122,21 +122,12 @@ def connect() -> ModuleType:
     return ray
 
 
-def cluster_lost(error: BaseException) -> StageError:
+def cluster_lost(error: Exception) -> StageError:
     """Return the error to raise when Ray itself fails while work is under way."""
     cause = (str(error).strip().splitlines() or [""])[0]
     return StageError(
         f"ray.address: the cluster is lost ({type(error).__name__}: {cause}); {ADVICE}"
     )
-
-
-def lost_or_ended(error: SystemExit) -> BaseException:
-    """Return the error to raise when this process is to exit while work is under way.
-
-    Where Ray's own processes have died, it ends this one without a word, with code 1. Any other
-    code is that of a signal.
-    """
-    return cluster_lost(error) if error.code == 1 else error
 
 
 _functions: dict[str, Callable] = {}  # in a worker process: the function it called last, by key
@@ -188,8 +179,6 @@ def ray_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
         raise
     except ray.exceptions.RayError as error:
         raise cluster_lost(error) from None
-    except SystemExit as error:
-        raise lost_or_ended(error) from None
     finally:
         for task in pending:  # the consumer stopped early, or a task failed
             ray.cancel(task)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.common.stage import StageError
-from stages.parallel.ray_backend.cluster import cluster_lost, connect, lost_or_ended, ray_params
+from stages.parallel.ray_backend.cluster import cluster_lost, connect, ray_params
 from stages.parallel.ray_backend.shards import Storage
 
 MAX_FAILURES = 3  # restarts after lost workers; one failure more ends the training
@@ -84,8 +84,6 @@ def train_on_workers(
         ) from error
     except ray.exceptions.RayError as error:
         raise cluster_lost(error) from error
-    except SystemExit as error:
-        raise lost_or_ended(error) from None
     finally:
         with suppress(StageError):  # the storage may be out of reach
             Storage(f"{storage}/{run}").remove()

@@ -14,7 +14,7 @@ from stages.parallel import executor
 from tests.conftest import NOT_FOR_S3, ROOT, edit_params
 from tests.parallel.ray_backend.runs import working_in
 
-MAX_SECONDS = 300  # of one training test: a cluster that hangs must fail
+MAX_SECONDS = 1800  # of one training test: a cluster that hangs must fail, a slow one not
 
 
 @pytest.fixture(scope="module")

@@ -70,14 +70,6 @@ def test_an_error_says_how_to_install_ray(tmp_path: Path, monkeypatch: pytest.Mo
     assert str(error.value) == message
 
 
-def test_the_end_of_ray_is_one_line_and_a_signal_stays_one() -> None:
-    lost = cluster.lost_or_ended(SystemExit(1))
-    assert isinstance(lost, StageError)
-    assert str(lost).startswith("ray.address: the cluster is lost (SystemExit: 1); ")
-    terminated = SystemExit(15)
-    assert cluster.lost_or_ended(terminated) is terminated
-
-
 @with_ray
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
 def test_an_index_returns_the_same_through_ray(
