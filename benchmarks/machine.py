@@ -2,17 +2,26 @@
 
     python -m benchmarks.machine --work /tmp/machine
     python -m benchmarks.machine --work /tmp/machine --machines all
+    python -m benchmarks.machine --work /tmp/machine --machines emulated   # an hour or two
 
 For each machine the repository is cloned below `--work`, and `dvc repro` runs there. `this` is the
 machine as it is; the others are this one with other kernels, threads and processors, as far as the
 environment can change them. Prints the processor, the pins of `stages.common.instructions`, and for
 each machine the first stage in the order of the pipeline whose outputs differ from dvc.lock.
+
+`emulated` is an Intel processor, emulated by QEMU 10 or newer (qemu-user; QEMU 7 computes some AVX2
+instructions wrongly). It has the instructions, the caches and the name of a processor of another
+maker, so libraries choose its kernels, and its approximations of 1 / x and 1 / sqrt(x) are those of
+no processor. It is some hundred times slower, so models have one epoch or 20 trees, and its outputs
+are compared with those of the same run without emulation.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -28,6 +37,9 @@ MACHINES = {
     "Eigen's kernels, 16 threads": {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_NUM_INTRAOP_THREADS": "16"},
     "an image that sets OpenBLAS's kernels": {"OPENBLAS_CORETYPE": "SkylakeX"},
 }
+EMULATED = "emulated"
+# Without what QEMU cannot emulate, and would warn of.
+EMULATOR = "qemu-x86_64 -cpu Haswell-v4,-pcid,-x2apic,-tsc-deadline,-invpcid,-spec-ctrl"
 
 
 def processor() -> str:
@@ -61,36 +73,90 @@ def different_stages(order: list[str], ours: dict, committed: dict) -> list[str]
     return [name for name in order if ours.get(name) != committed.get(name)]
 
 
+def clone(folder: Path) -> None:
+    """Clone the repository."""
+    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+
+
+def order_of_stages(folder: Path) -> list[str]:
+    """Return the names of the pipeline's stages, each after those that it depends on."""
+    return [stage.name for stage in nx.dfs_postorder_nodes(Repo(folder).index.graph)]
+
+
+def repro(
+    folder: Path, environment: dict[str, str], prefix: Sequence[str] = (), force: bool = False
+) -> dict[str, dict[str, str]]:
+    """Run the pipeline in a clone, and return the hashes of its outputs.
+
+    Args:
+        folder: The clone.
+        environment: Variables besides those of this process.
+        prefix: A command that starts DVC.
+        force: Whether stages run whose outputs DVC has.
+    """
+    path = environment.get("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    options = ["--force", "--no-run-cache"] if force else []
+    with (folder.parent / f"{folder.name}.log").open("w") as log:
+        subprocess.run(
+            [*prefix, sys.executable, "-m", "dvc", "repro", *options],
+            cwd=folder,
+            env={**os.environ, **environment, "PATH": path},
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
+    return read_hashes(folder / "dvc.lock")
+
+
 def run_machine(name: str, folder: Path) -> list[str]:
     """Run the pipeline in a new clone; return the stages that differ from dvc.lock."""
-    subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
-    committed = read_hashes(folder / "dvc.lock")
-    order = [stage.name for stage in nx.dfs_postorder_nodes(Repo(folder).index.graph)]
+    clone(folder)
+    committed, order = read_hashes(folder / "dvc.lock"), order_of_stages(folder)
     prefix = ["taskset", "--cpu-list", "0"] if name.startswith("one processor") else []
-    environment = {**os.environ, **MACHINES[name]}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    with (folder.parent / f"{folder.name}.log").open("w") as log:
-        command = [*prefix, "dvc", "repro", "--quiet"]
-        subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
-    return different_stages(order, read_hashes(folder / "dvc.lock"), committed)
+    return different_stages(order, repro(folder, MACHINES[name], prefix), committed)
+
+
+def shorten(params: Path) -> None:
+    """Train for one epoch, and 20 trees at most."""
+    text = re.sub(r"(?m)^(    epochs:) .*", r"\1 1", params.read_text(encoding="utf-8"))
+    text = re.sub(r"(?m)^(  num_boost_round:) .*", r"\1 20", text)
+    params.write_text(text, encoding="utf-8")
+
+
+def run_emulated(folder: Path) -> list[str]:
+    """Run a short pipeline with and without emulation; return the stages that differ."""
+    commands = folder / "commands"
+    commands.mkdir(parents=True)
+    python = commands / "python"
+    python.write_text(f'#!/bin/sh\nexec {EMULATOR} {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    hashes = []
+    for name, first in (("native", Path(sys.executable).parent), ("emulated", commands)):
+        clone(folder / name)
+        shorten(folder / name / "params.yaml")
+        path = {"PATH": f"{first}:{os.environ['PATH']}"}
+        hashes.append(repro(folder / name, path, force=True))
+    return different_stages(order_of_stages(folder / "native"), hashes[1], hashes[0])
 
 
 def main() -> None:
     """Run the machines and print what differs; exit with 1 if anything does."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for the clones")
-    parser.add_argument("--machines", default="this", help=f"all, or one of: {', '.join(MACHINES)}")
+    choices = f"all, or one of: {', '.join([*MACHINES, EMULATED])}"
+    parser.add_argument("--machines", default="this", help=choices)
     options = parser.parse_args()
     names = list(MACHINES) if options.machines == "all" else [options.machines]
-    if not set(names) <= set(MACHINES):
-        parser.error(f"--machines: use all, or one of: {', '.join(MACHINES)}")
+    if not set(names) <= {*MACHINES, EMULATED}:
+        parser.error(f"--machines: use {choices}")
     options.work.mkdir(parents=True, exist_ok=True)
     print(processor())
     for name, value in [*instructions.PINS.items(), ("XLA_FLAGS", instructions.XLA_FLAGS)]:
         print(f"{name}={value}")
     is_equal = True
     for number, name in enumerate(names):
-        stages = run_machine(name, options.work / f"machine{number}")
+        folder = options.work / f"machine{number}"
+        stages = run_emulated(folder) if name == EMULATED else run_machine(name, folder)
         is_equal &= not stages
         print(f"{name}: {f'{len(stages)} stages differ, first {stages[0]}' if stages else 'equal'}")
 

@@ -1,8 +1,11 @@
 """The comparison of a run with the committed dvc.lock."""
 
+import shutil
 from pathlib import Path
 
-from benchmarks.machine import different_stages, processor, read_hashes
+from benchmarks.machine import different_stages, processor, read_hashes, shorten
+from stages.common.params import YAML
+from tests.conftest import ROOT
 
 LOCK = """schema: '2.0'
 stages:
@@ -33,3 +36,14 @@ def test_a_stage_differs_if_one_of_its_outputs_does(tmp_path: Path) -> None:
 
 def test_the_processor_is_named() -> None:
     assert "cores" in processor()
+
+
+def test_a_short_run_has_one_epoch_and_few_trees(tmp_path: Path) -> None:
+    path = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    yaml = YAML(typ="safe", pure=True)
+    expected = yaml.load(path)
+    shorten(path)
+    for retriever in expected["retrievers"].values():
+        retriever["epochs"] = 1
+    expected["lightgbm"]["num_boost_round"] = 20
+    assert yaml.load(path) == expected
