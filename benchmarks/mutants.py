@@ -11,6 +11,7 @@ A mutant that no test notices fails the program unless benchmarks/mutants.toml a
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -60,6 +61,7 @@ ENVIRONMENT = {
 }
 # A crash or an endless loop is noticed as well as a wrong result.
 NOTICED = ("killed", "timeout", "segfault", "suspicious")
+UNRUN = 255  # mutmut's exit code for a mutant with tests that pytest does not know
 CONFIG = """
 [tool.mutmut]
 source_paths = ["stages"]
@@ -158,10 +160,23 @@ def mutmut(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def refuse_unrun(folder: Path) -> None:
+    """Raise a RuntimeError if pytest could not begin the tests of a mutant.
+
+    mutmut counts such a mutant as one whose tests ran out of time.
+    """
+    for path in sorted(folder.rglob("*.meta")):
+        codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+        names = [name for name, code in codes.items() if code == UNRUN]
+        if names:
+            raise RuntimeError(f"{path}: pytest cannot run the tests of {', '.join(names)}")
+
+
 def run_package(package: str, modules: list[str]) -> tuple[dict[str, str], set[Mutant]]:
     """Return the status of every mutant by its name, and the mutants that no test has noticed."""
     folder = copy_for(package, modules)
     mutmut(folder, "run", "--max-children", "1")
+    refuse_unrun(folder)
     statuses = read_statuses(mutmut(folder, "results", "--all", "true"))
     unnoticed = [name for name, status in statuses.items() if status not in NOTICED]
     survivors = {parse_mutant(name, mutmut(folder, "show", name)) for name in unnoticed}

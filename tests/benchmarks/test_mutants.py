@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.mutants import (
     parse_mutant,
     read_accepted,
     read_statuses,
+    refuse_unrun,
     summarize,
 )
 from tests.conftest import ROOT
@@ -125,3 +127,11 @@ def test_no_module_of_tests_starts_the_threads_of_polars_when_it_is_imported() -
     command = [sys.executable, "-c", IMPORT_ALL, *names]
     output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     assert output.stdout == "[]\n"
+
+
+def test_a_mutant_whose_tests_could_not_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.py.meta").write_text(json.dumps({"exit_code_by_key": {"x": 1, "y": None}}))
+    refuse_unrun(tmp_path)
+    (tmp_path / "b.py.meta").write_text(json.dumps({"exit_code_by_key": {"x": 0, "z": 255}}))
+    with pytest.raises(RuntimeError, match=r"b\.py\.meta: pytest cannot run the tests of z$"):
+        refuse_unrun(tmp_path)

@@ -26,6 +26,9 @@ PRESENT = {"rating_min": 0.5, "rating_max": 5.0, "no_rating": [], "is_sample": F
         ([8, 10, 99], 1, 10, [99], 8),
         ([1, 49.5, 99], 1, 49.5, [99], 1),
         ([1, 5, 8, 60, 99], 1, 100, None, 99),
+        ([-9.5, -2, 0, 5.5, 7, 8], -10, 10, None, 7),
+        ([1, 50], 1, 100, None, 50),
+        ([3, 250, 13883], 1, 13883, None, 3),
     ],
 )
 def test_the_usual_scales_and_counts_are_recognised(
@@ -36,6 +39,7 @@ def test_the_usual_scales_and_counts_are_recognised(
     assert scale.clean.get("no_rating") == no_rating
     assert scale.positive == positive
     assert len(scale.notes) == 1 + len(no_rating or [])
+    assert f"{positive:g} makes a positive, unless you set min_rating" in scale.notes[-1]
 
 
 def test_the_present_params_stay_if_they_fit_almost_all_ratings() -> None:
@@ -58,6 +62,8 @@ def test_the_block_has_whole_sections_with_the_changes(monkeypatch: pytest.Monke
     sections = YAML(typ="safe", pure=True).load(block)
     params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     assert list(sections) == ["data", "clean"]
+    assert block.startswith("data:\n")
+    assert block == block.rstrip()
     assert sections["data"] == params["data"] | {"source": "/a: b"}
     assert sections["clean"] == params["clean"] | {"no_rating": [0, -1], "rating_max": 10}
     assert "- 0\n" in block
