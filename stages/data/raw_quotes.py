@@ -10,7 +10,6 @@ is one record by the rule, and two by intention.
 """
 
 import csv
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +80,7 @@ def refuse_swallowed_records(
     record_ends = ends[~is_within]
     for record in np.unique(np.searchsorted(record_ends, ends[is_within])):
         start = record_ends[record - 1] + 1 if record else 0
-        text = bytes(data[start : record_ends[record]]).decode("utf-8", "replace")
+        text = bytes(data[start : record_ends[record]]).decode(errors="replace")
         if _swallows(text, separator, num_fields, keys):
             line = np.searchsorted(ends, start) + 1
             raise StageError(f"{path}: line {line} opens a quote that other records follow; {CURE}")
@@ -97,12 +96,12 @@ def count_lines(path: Path) -> int:
 def _swallows(text: str, separator: str, num_fields: int, keys: list[int]) -> bool:
     """Return whether one of the lines of the record `text` looks like a record of its own."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    fields = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    fields = next(csv.reader([text], delimiter=separator))
     if len(fields) != num_fields or any("\n" in fields[key] for key in keys):
         return True
     traits = [_traits(fields[key]) for key in keys]
     for line in text.split("\n")[1:]:
-        parts = next(csv.reader([line], delimiter=separator), [])
+        parts = next(csv.reader([line], delimiter=separator))
         if len(parts) == num_fields and [_traits(parts[key]) for key in keys] == traits:
             return True
     return False
@@ -145,6 +144,5 @@ def _positions(data: np.ndarray, byte: int) -> np.ndarray:
 
 
 def _line_ends(data: np.ndarray) -> np.ndarray:
-    """Return the positions of the line breaks, and the end of a last line without one."""
-    ends = _positions(data, NEWLINE)
-    return ends if len(ends) and ends[-1] == len(data) - 1 else np.append(ends, len(data))
+    """Return the positions of the line breaks, and the end, where a line may end too."""
+    return np.append(_positions(data, NEWLINE), len(data))

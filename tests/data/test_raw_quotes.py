@@ -80,25 +80,49 @@ def test_tabs_need_no_quotes_if_every_line_has_all_fields(tmp_path: Path) -> Non
         ('a,b,c\n1,"x,2\n3,y",4\n', 2),  # two records
         ('a,b,c\n0,0,0\n1,"x,2\n2,w,3\n3,"", ""y",4\n', 3),
         ('a,b,c\n"1,x,2\n3",y,4\n', 2),  # the key itself
+        ('a,b,c\n"1\nx",y,4\n', 2),
+        ('"a\nx",b,c\n1,2,3\n', 1),
         ('a,b,c\n1,"x,2\n3,y"\n', 2),  # a record with too few fields
     ],
 )
-def test_a_record_within_quotes_is_refused(text: str, line: int, tmp_path: Path) -> None:
-    path = write(tmp_path, text)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_record_within_quotes_is_refused(
+    text: str, line: int, separator: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, text.replace(",", separator))
     with pytest.raises(StageError, match=rf"line {line} opens a quote that other records follow"):
-        refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
+        refuse_swallowed_records(path, separator=separator, num_fields=3, keys=[0])
 
 
-@pytest.mark.parametrize("text", ["x\ny", "x\n\ny, z", "\nI said, yes, no", "1\na,b,c"])
-def test_text_over_several_lines_is_accepted(text: str, tmp_path: Path) -> None:
-    path = write(tmp_path, f'a,b,c\n1,"{text}",2\n3,,4\n5,"{text}","{text}"')
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize(
+    "text", ["x\ny", "x\n\ny, z", "\nI said, yes, no", "1\na,b,c", "1\nv2,b,c"]
+)
+def test_text_over_several_lines_is_accepted(text: str, separator: str, tmp_path: Path) -> None:
+    for table in (
+        f'a,b,c\n1,"{text}",2\n3,,4\n5,"{text}","{text}"',
+        f'a,b,c\n1,2,"{text}"\n',
+    ):
+        path = write(tmp_path, table.replace(",", separator))
+        refuse_swallowed_records(path, separator=separator, num_fields=3, keys=[0])
+
+
+def test_words_are_no_key_of_one_word(tmp_path: Path) -> None:
+    path = write(tmp_path, 'a,b,c\nk,"x\ntwo words,b,c",2\n')
     refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
-    path = write(tmp_path, f'a,b,c\n1,2,"{text}"\n')
+
+
+def test_the_header_may_have_several_lines_and_text_may_be_unreadable(tmp_path: Path) -> None:
+    path = write(tmp_path, ',"b\nx",c\n1,2,3\n')
+    refuse_swallowed_records(path, separator=",", num_fields=3, keys=[2])
+    path.write_bytes(b'a,b,c\n1,"x\xff\ny",2\n')
     refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
 
 
 def test_lines_are_counted_with_an_unfinished_one(tmp_path: Path) -> None:
     assert count_lines(write(tmp_path, "a\n1\n2")) == count_lines(write(tmp_path, "a\n1\n2\n")) == 3
+    assert count_lines(write(tmp_path, "a")) == count_lines(write(tmp_path, "\n")) == 1
+    assert count_lines(write(tmp_path, "\ufeff")) == 0
 
 
 @hypothesis.given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=6), st.booleans())
