@@ -122,7 +122,7 @@ def _lines_have_equal_fields(data: np.ndarray, ends: np.ndarray, separator: str)
 
 def _bytes(path: Path) -> np.ndarray:
     """Return the bytes of a file that is not empty, without a byte order mark."""
-    data = np.memmap(path, dtype=np.uint8, mode="r")
+    data = np.memmap(path, mode="r")
     mark = len(BYTE_ORDER_MARK)
     return data[mark:] if data[:mark].tobytes() == BYTE_ORDER_MARK else data
 
@@ -130,7 +130,7 @@ def _bytes(path: Path) -> np.ndarray:
 def _byte_at(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return the bytes at `positions`, and a line break before the first and after the last one."""
     is_inside = (positions >= 0) & (positions < len(data))
-    return np.where(is_inside, data[np.clip(positions, 0, len(data) - 1)], NEWLINE)
+    return np.where(is_inside, data.take(positions, mode="clip"), NEWLINE)
 
 
 def _positions_by_chunk(data: np.ndarray, byte: int) -> Iterator[np.ndarray]:

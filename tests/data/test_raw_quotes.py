@@ -33,6 +33,8 @@ def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         ('a,b\n1,Say "Hi\n', None),
         ('a,b\n1,12"\n', None),
         ('"a","b"\n1,"x, ""y"""\n', '"'),
+        ('x"y,b\n1,2\n', None),
+        (',"b"\n1,2\n', '"'),
         ('\ufeff"a","b"\n1,""\n', '"'),
         ('a,b\n1,"x\ny"', '"'),
         ('a,b\r\n1,""""\r\n', '"'),
