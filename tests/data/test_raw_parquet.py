@@ -129,6 +129,16 @@ def test_a_file_that_is_no_parquet_is_one_line(content: bytes, tmp_path: Path) -
         read_parquet(tmp_path / "none", DEFAULT_COLUMNS, RATING_FIELDS, set())
 
 
+def test_a_damaged_column_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    pl.DataFrame({"userId": range(1000), "movieId": range(1000)}).write_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[40:90] = b"\xff" * 50
+    path.write_bytes(content)
+    with pytest.raises(StageError, match=rf"^{path}: [^\n]+; write it again$"):
+        read_parquet(path, DEFAULT_COLUMNS, RATING_FIELDS, set())
+
+
 # A column of the pipeline, its values and their type, and those that are read.
 CONVERTED = [
     ("userId", [3.0, None, NAN], pl.Float64, [3, None, None], pl.Int64),
