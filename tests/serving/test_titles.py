@@ -32,6 +32,8 @@ def test_a_title_has_the_names_before_and_in_its_brackets() -> None:
         "(500) Days of Summer (2009)",
         "Killer, The (Die xue) (Bloodshed) (1989)",
         "Heat",
+        "Xtro (Xtro X) (1982)",
+        "Alien ( ) (1979)",
     ]
     names = movie_names(pl.Series(titles))
     keys = names.group_by("index", maintain_order=True).agg("key")["key"].to_list()
@@ -40,6 +42,8 @@ def test_a_title_has_the_names_before_and_in_its_brackets() -> None:
         ["500 days of summer"],
         ["killer the die xue bloodshed", "the killer", "die xue", "bloodshed"],
         ["heat"],
+        ["xtro xtro x", "xtro", "xtro x"],
+        ["alien"],
     ]
     killer = names.filter(key="the killer")
     assert killer["joined"].to_list() == ["thekiller"]
@@ -51,6 +55,7 @@ def test_a_title_has_the_names_before_and_in_its_brackets() -> None:
     [
         ("Heat (1995)", "Heat", 1995),
         ("heat 1995", "heat", 1995),
+        ("Malcolm X (1992)", "Malcolm X", 1992),
         ("Heat, 1995", "Heat", 1995),
         ("godfather, the (1972) ", "godfather, the", 1972),
         ("1984", "1984", None),
