@@ -76,7 +76,7 @@ def format_table(
         [fit(text, genres_width) for text in genres],
         [score.rjust(score_width) for score in scores],
     ]
-    head, *lines = (GAP.join(line).rstrip() for line in zip(*columns))
+    head, *lines = map(GAP.join, zip(*columns))
     if not explain:
         return "\n".join([head, *lines])
     indent = " " * (rank_width + len(GAP))
@@ -113,7 +113,7 @@ def json_lines(batches: Iterable[pl.DataFrame]) -> Iterator[str]:
     start = "[\n"
     for batch in batches:
         if batch.height:
-            yield start + batch.write_ndjson().rstrip("\n").replace("\n", ",\n")
+            yield start + batch.write_ndjson().removesuffix("\n").replace("\n", ",\n")
             start = ",\n"
     yield "\n]\n" if start == ",\n" else "[]\n"
 

@@ -128,6 +128,17 @@ def test_an_address_of_ip_version_6_has_brackets() -> None:
         assert address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
+@pytest.mark.parametrize(
+    ("host", "family"), [("::1", socket.AF_INET6), ("127.0.0.1", socket.AF_INET)]
+)
+def test_every_address_has_its_family_and_a_queue(
+    host: str, family: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "create_server", lambda *args, **options: (args, options))
+    expected = ((host, 65535),), {"family": family, "backlog": 128}
+    assert listen(host, 65535) == expected
+
+
 def test_the_requirements_of_serving_are_enough(tiny_run: Path) -> None:
     code = ONLY_SERVING + (
         "import stages.serving.serve\n"
