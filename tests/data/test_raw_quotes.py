@@ -110,7 +110,7 @@ def test_text_over_several_lines_is_accepted(text: str, separator: str, tmp_path
 
 
 def test_words_are_no_key_of_one_word(tmp_path: Path) -> None:
-    path = write(tmp_path, 'a,b,c\nk,"x\ntwo words,b,c",2\n')
+    path = write(tmp_path, 'a,b,c\nk,"x\ntwo words,b,c\ny",2\n')
     refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
 
 
