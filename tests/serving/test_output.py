@@ -50,7 +50,7 @@ def test_the_explanations_are_lines_below_their_movie(
 
 
 def test_reasons_fit_into_a_terminal(served: pl.DataFrame) -> None:
-    names = [f"item-knn{n} 1234{n}" for n in range(9)]  # "item-" alone would fit
+    names = [f"it-em{n} 1234567{n}" for n in range(9)]  # "it-em4" and "it-" alone would fit
     served = served.with_columns(
         generators=pl.lit(names),
         explanation=pl.lit("映画" * 60),
