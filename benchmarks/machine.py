@@ -19,6 +19,7 @@ are compared with those of the same run without emulation.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -149,6 +150,8 @@ def main() -> None:
     names = list(MACHINES) if options.machines == "all" else [options.machines]
     if not set(names) <= {*MACHINES, EMULATED}:
         parser.error(f"--machines: use {choices}")
+    if EMULATED in names and not shutil.which(EMULATOR.split()[0]):
+        parser.error(f"--machines {EMULATED}: needs QEMU 10; install qemu-user")
     options.work.mkdir(parents=True, exist_ok=True)
     print(processor())
     for name, value in [*instructions.PINS.items(), ("XLA_FLAGS", instructions.XLA_FLAGS)]:
