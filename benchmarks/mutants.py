@@ -160,24 +160,23 @@ def mutmut(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def refuse_unrun(folder: Path) -> None:
-    """Raise a RuntimeError if pytest could not begin the tests of a mutant.
+def find_unrun(folder: Path) -> list[str]:
+    """Return the mutants whose tests pytest could not run.
 
-    mutmut counts such a mutant as one whose tests ran out of time.
+    mutmut counts them as mutants whose tests ran out of time.
     """
-    for path in sorted(folder.rglob("*.meta")):
-        codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        names = [name for name, code in codes.items() if code == UNRUN]
-        if names:
-            raise RuntimeError(f"{path}: pytest cannot run the tests of {', '.join(names)}")
+    codes: dict[str, int | None] = {}
+    for path in folder.rglob("*.meta"):
+        codes |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return [name for name, code in codes.items() if code == UNRUN]
 
 
 def run_package(package: str, modules: list[str]) -> tuple[dict[str, str], set[Mutant]]:
     """Return the status of every mutant by its name, and the mutants that no test has noticed."""
     folder = copy_for(package, modules)
     mutmut(folder, "run", "--max-children", "1")
-    refuse_unrun(folder)
     statuses = read_statuses(mutmut(folder, "results", "--all", "true"))
+    statuses |= dict.fromkeys(find_unrun(folder), "not run")
     unnoticed = [name for name, status in statuses.items() if status not in NOTICED]
     survivors = {parse_mutant(name, mutmut(folder, "show", name)) for name in unnoticed}
     return statuses, survivors

@@ -7,15 +7,16 @@ import pytest
 
 from benchmarks.mutants import (
     ACCEPTED,
+    NOTICED,
     TESTS,
     Mutant,
     chosen_modules,
     count_by_module,
+    find_unrun,
     is_in,
     parse_mutant,
     read_accepted,
     read_statuses,
-    refuse_unrun,
     summarize,
 )
 from tests.conftest import ROOT
@@ -129,9 +130,9 @@ def test_no_module_of_tests_starts_the_threads_of_polars_when_it_is_imported() -
     assert output.stdout == "[]\n"
 
 
-def test_a_mutant_whose_tests_could_not_run_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.py.meta").write_text(json.dumps({"exit_code_by_key": {"x": 1, "y": None}}))
-    refuse_unrun(tmp_path)
-    (tmp_path / "b.py.meta").write_text(json.dumps({"exit_code_by_key": {"x": 0, "z": 255}}))
-    with pytest.raises(RuntimeError, match=r"b\.py\.meta: pytest cannot run the tests of z$"):
-        refuse_unrun(tmp_path)
+def test_a_mutant_whose_tests_could_not_run_is_none_that_was_noticed(tmp_path: Path) -> None:
+    codes = {"a": {"x": 1, "y": None, "z": 255}, "b": {"v": 255, "w": 36}}
+    for name, code in codes.items():
+        (tmp_path / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": code}))
+    assert sorted(find_unrun(tmp_path)) == ["v", "z"]
+    assert "not run" not in NOTICED
