@@ -109,6 +109,17 @@ def test_text_over_several_lines_is_accepted(text: str, separator: str, tmp_path
         refuse_swallowed_records(path, separator=separator, num_fields=3, keys=[0])
 
 
+@pytest.mark.parametrize(
+    "record", ['1,"x\ny",p\rq', '1,p\rq,"x\ny"', '1,2,"x\nh\ri,j\ny"', '1,2,"x\r\ny"\r']
+)
+def test_a_lone_carriage_return_ends_no_record(record: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"a,b,c\n{record}\n")
+    refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
+    path = write(tmp_path, f'a,b,c\n{record}\n1,"x\n2,y\r,3\n",4\n')
+    with pytest.raises(StageError, match="opens a quote that other records follow"):
+        refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
+
+
 def test_words_are_no_key_of_one_word(tmp_path: Path) -> None:
     path = write(tmp_path, 'a,b,c\nk,"x\ntwo words,b,c\ny",2\n')
     refuse_swallowed_records(path, separator=",", num_fields=3, keys=[0])
