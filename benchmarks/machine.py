@@ -12,8 +12,8 @@ each machine the first stage in the order of the pipeline whose outputs differ f
 `emulated` is an Intel processor, emulated by QEMU 10 or newer (qemu-user; QEMU 7 computes some AVX2
 instructions wrongly). It has the instructions, the caches and the name of a processor of another
 maker, so libraries choose its kernels, and its approximations of 1 / x and 1 / sqrt(x) are those of
-no processor. It is some hundred times slower, so models have one epoch or 20 trees, and its outputs
-are compared with those of the same run without emulation.
+no processor. It is up to some hundred times slower, so models have one epoch or 20 trees, and its
+outputs are compared with those of the same run without emulation.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -38,6 +37,8 @@ MACHINES = {
     "Eigen's kernels, 16 threads": {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_NUM_INTRAOP_THREADS": "16"},
     "an image that sets OpenBLAS's kernels": {"OPENBLAS_CORETYPE": "SkylakeX"},
 }
+COMMANDS = Path(sys.executable).parent  # of this environment
+REPRO = [sys.executable, "-m", "dvc", "repro"]
 EMULATED = "emulated"
 # Without what QEMU cannot emulate, and would warn of.
 EMULATOR = "qemu-x86_64 -cpu Haswell-v4,-pcid,-x2apic,-tsc-deadline,-invpcid,-spec-ctrl"
@@ -85,27 +86,19 @@ def order_of_stages(folder: Path) -> list[str]:
 
 
 def repro(
-    folder: Path, environment: dict[str, str], prefix: Sequence[str] = (), force: bool = False
+    folder: Path, command: list[str], environment: dict[str, str], commands: Path = COMMANDS
 ) -> dict[str, dict[str, str]]:
     """Run the pipeline in a clone, and return the hashes of its outputs.
 
     Args:
         folder: The clone.
+        command: Runs the pipeline.
         environment: Variables besides those of this process.
-        prefix: A command that starts DVC.
-        force: Whether stages run whose outputs DVC has.
+        commands: The folder of the `python` that runs the stages.
     """
-    path = environment.get("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    options = ["--force", "--no-run-cache"] if force else []
+    environment = {**os.environ, **environment, "PATH": f"{commands}:{os.environ['PATH']}"}
     with (folder.parent / f"{folder.name}.log").open("w") as log:
-        subprocess.run(
-            [*prefix, sys.executable, "-m", "dvc", "repro", *options],
-            cwd=folder,
-            env={**os.environ, **environment, "PATH": path},
-            stdout=log,
-            stderr=log,
-            check=True,
-        )
+        subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
     return read_hashes(folder / "dvc.lock")
 
 
@@ -114,7 +107,7 @@ def run_machine(name: str, folder: Path) -> list[str]:
     clone(folder)
     committed, order = read_hashes(folder / "dvc.lock"), order_of_stages(folder)
     prefix = ["taskset", "--cpu-list", "0"] if name.startswith("one processor") else []
-    return different_stages(order, repro(folder, MACHINES[name], prefix), committed)
+    return different_stages(order, repro(folder, [*prefix, *REPRO], MACHINES[name]), committed)
 
 
 def shorten(params: Path) -> None:
@@ -126,18 +119,19 @@ def shorten(params: Path) -> None:
 
 def run_emulated(folder: Path) -> list[str]:
     """Run a short pipeline with and without emulation; return the stages that differ."""
-    commands = folder / "commands"
+    commands = (folder / "commands").resolve()  # for PATH, while the stages run elsewhere
     commands.mkdir(parents=True)
     python = commands / "python"
     python.write_text(f'#!/bin/sh\nexec {EMULATOR} {sys.executable} "$@"\n')
     python.chmod(0o755)
-    hashes = []
-    for name, first in (("native", Path(sys.executable).parent), ("emulated", commands)):
+    hashes = {}
+    for name, first in (("native", COMMANDS), ("emulated", commands)):
         clone(folder / name)
         shorten(folder / name / "params.yaml")
-        path = {"PATH": f"{first}:{os.environ['PATH']}"}
-        hashes.append(repro(folder / name, path, force=True))
-    return different_stages(order_of_stages(folder / "native"), hashes[1], hashes[0])
+        # Also the stages whose outputs DVC has.
+        hashes[name] = repro(folder / name, [*REPRO, "--force", "--no-run-cache"], {}, first)
+    order = order_of_stages(folder / "native")
+    return different_stages(order, hashes["emulated"], hashes["native"])
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ ENVIRONMENT = {
 }
 # A crash or an endless loop is noticed as well as a wrong result.
 NOTICED = ("killed", "timeout", "segfault", "suspicious")
-UNRUN = 255  # mutmut's exit code for a mutant with tests that pytest does not know
+UNRUN = 255  # mutmut's exit code for a mutant whose tests pytest could not run
 CONFIG = """
 [tool.mutmut]
 source_paths = ["stages"]
