@@ -18,7 +18,6 @@ outputs are compared with those of the same run without emulation.
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 import networkx as nx
 from dvc.repo import Repo
 
+from benchmarks.shorten import shorten
 from stages.common import instructions
 from stages.common.params import YAML
 
@@ -108,13 +108,6 @@ def run_machine(name: str, folder: Path) -> list[str]:
     committed, order = read_hashes(folder / "dvc.lock"), order_of_stages(folder)
     prefix = ["taskset", "--cpu-list", "0"] if name.startswith("one processor") else []
     return different_stages(order, repro(folder, [*prefix, *REPRO], MACHINES[name]), committed)
-
-
-def shorten(params: Path) -> None:
-    """Train for one epoch, and 20 trees at most."""
-    text = re.sub(r"(?m)^(    epochs:) .*", r"\1 1", params.read_text(encoding="utf-8"))
-    text = re.sub(r"(?m)^(  num_boost_round:) .*", r"\1 20", text)
-    params.write_text(text, encoding="utf-8")
 
 
 def run_emulated(folder: Path) -> list[str]:

@@ -3,12 +3,13 @@
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run --stages 'clean|positives'
     python -m benchmarks.run --source /tmp/expanded --work /tmp/run --memory 16
+    python -m benchmarks.run --source /tmp/expanded --work /tmp/run --short
 
 The repository is cloned into `--work`, unless that exists. There the stages run one after the
 other, without DVC: each is the command of dvc.yaml, and its inputs must exist. `--memory` limits
-the address space of a stage (`ulimit -v`). `ratings/s` is the number of all ratings of the data
-set, divided by the seconds. The table is also written to `--work`/benchmark.csv; a later call
-replaces the rows of its stages.
+the address space of a stage (`ulimit -v`). `--short` trains one epoch and 20 trees. `ratings/s` is
+the number of all ratings of the data set, divided by the seconds. The table is also written to
+`--work`/benchmark.csv; a later call replaces the rows of its stages.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import networkx as nx
 import polars as pl
 from dvc.repo import Repo
 
+from benchmarks.shorten import shorten
 from benchmarks.steps import set_params
 from stages.common.files import read_json, write_csv
 
@@ -74,8 +76,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder for the clone")
     parser.add_argument("--stages", default=".*", help="a regular expression of whole names")
     parser.add_argument("--memory", type=float, help="GiB of address space for each stage")
+    parser.add_argument("--short", action="store_true", help="train one epoch and 20 trees")
     options = parser.parse_args()
     prepare(options.source, options.work)
+    if options.short:
+        shorten(options.work / "params.yaml")
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     path, rows = options.work / "benchmark.csv", {}
     if path.exists():

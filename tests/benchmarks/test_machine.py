@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from benchmarks.machine import different_stages, processor, read_hashes, shorten
+from benchmarks.machine import different_stages, processor, read_hashes
+from benchmarks.shorten import shorten
 from stages.common.params import YAML
 from tests.conftest import ROOT
 

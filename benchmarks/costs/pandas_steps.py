@@ -1,15 +1,12 @@
-"""The data stages in plain pandas with a loop over users, to compare with.
+"""The data stages in plain pandas with a loop over users.
 
-    .venv-peers/bin/python -m benchmarks.pandas_steps --source /tmp/expanded --work /tmp/pandas
+    .venv-peers/bin/python -m benchmarks.costs.pandas_steps clean --source RAW --work TABLES
 
-Each step runs in a process of its own, and reads and writes parquet like a stage. The source is a
-folder with ratings.csv. `benchmarks/run.py` measures the same steps of the pipeline.
+Each step reads and writes parquet like a stage. The source is a folder with a ratings.csv of
+GroupLens, or with an .inter file of RecBole.
 """
 
 import argparse
-import multiprocessing
-import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +14,13 @@ import pandas as pd
 
 MAX_LENGTH = 100
 TRAIN_MAX_LENGTH = 20  # of the history of a training row; 100 would not fit into memory
-GIB = 1 << 30
 
 
 def clean(source: Path, work: Path) -> None:
-    """Read the csv, check ranges, and drop incomplete and repeated rows."""
-    table = pd.read_csv(source / "ratings.csv").dropna()
+    """Read the ratings, check ranges, and drop incomplete and repeated rows."""
+    csv, inter = source / "ratings.csv", sorted(source.glob("*.inter"))
+    table = pd.read_csv(csv) if csv.exists() else pd.read_csv(inter[0], sep="\t")
+    table = table.set_axis(["userId", "movieId", "rating", "timestamp"], axis=1).dropna()
     if not table["rating"].between(0.5, 5).all() or not table["timestamp"].between(0, 2**32).all():
         raise SystemExit(f"{source}: has a rating or a time out of range; correct it")
     table.drop_duplicates().to_parquet(work / "ratings.parquet")
@@ -74,30 +72,20 @@ def histories(source: Path, work: Path) -> None:
     pd.DataFrame(examples).to_parquet(work / "histories_train.parquet")
 
 
-STEPS: list[Callable[[Path, Path], None]] = [clean, positives, time_split, histories]
-
-
-def measure(step: Callable[[Path, Path], None], source: Path, work: Path) -> tuple[float, float]:
-    """Run a step, and return its seconds and the peak memory of this process in GiB."""
-    start_time = time.perf_counter()
-    step(source, work)
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
-    return time.perf_counter() - start_time, peak_gib
+STEPS: dict[str, Callable[[Path, Path], None]] = {
+    step.__name__: step for step in (clean, positives, time_split, histories)
+}
 
 
 def main() -> None:
-    """Parse the command line, and print a row for each step."""
-    parser = argparse.ArgumentParser(description="Seconds and memory of the data steps in pandas.")
+    """Parse the command line, and run a step."""
+    parser = argparse.ArgumentParser(description="A data step in pandas.")
+    parser.add_argument("step", choices=STEPS, help="the name of a stage")
     parser.add_argument("--source", type=Path, required=True, help="a folder with ratings.csv")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the tables")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    print("| step | seconds | GiB |\n| --- | ---: | ---: |")
-    for step in STEPS:
-        # A new process for each step: the peak memory of a process never falls.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, gib = pool.apply(measure, (step, options.source, options.work))
-        print(f"| {step.__name__} | {seconds:.1f} | {gib:.2f} |", flush=True)
+    STEPS[options.step](options.source, options.work)
 
 
 if __name__ == "__main__":
