@@ -5,7 +5,7 @@ A model is a dict of arrays by name, its weights float32. Every function takes t
 same code as training.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,17 @@ from stages.models.numpy_ops import NumpyOps
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
 TIME_GAPS = 32
+
+
+class Packing(NamedTuple):
+    """Where the histories are that share a row.
+
+    `positions` are [n, length] positions in a history, of which the last one is length - 1.
+    `histories` are [n, length] numbers, different for the histories of a row.
+    """
+
+    positions: Any
+    histories: Any
 
 
 def movie_vectors(w: Weights, ops: Any = NumpyOps) -> Any:
@@ -127,6 +138,7 @@ def encode(
     blocks: int,
     ops: Any = NumpyOps,
     last_only: bool = False,
+    packing: Packing | None = None,
 ) -> Any:
     """Encode histories with a causal transformer (after SASRec, Kang and McAuley 2018).
 
@@ -137,6 +149,7 @@ def encode(
         heads: Attention heads; they share d.
         blocks: Pre-norm blocks of attention and gated feed-forward.
         ops: The operations.
+        packing: Where several histories share a row; without it, each row is one.
         last_only: Whether to return the last position only, which saves most of the last block.
 
     Returns:
@@ -145,13 +158,16 @@ def encode(
     length, d = w["position"].shape
     mask = ids >= 0
     vectors = movie_vectors(w, ops)
-    x = ops.take(vectors, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + w["position"]
+    position = ops.take(w["position"], packing.positions) if packing else w["position"]
+    x = ops.take(vectors, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + position
     if "gap" in w:
         x = x + ops.take(w["gap"], gaps)
     x = ops.dropout(x) * ops.float32(mask)[:, :, None]
     causal_mask = np.tril(np.ones((length, length), dtype=bool))
     # Padding may attend to itself, because the softmax of a row without any key is undefined.
     attention_mask = (causal_mask[None] & mask[:, None, :]) | np.eye(length, dtype=bool)[None]
+    if packing:
+        attention_mask &= packing.histories[:, :, None] == packing.histories[:, None, :]
     for b in range(blocks):
         positions = slice(length - 1 if last_only and b == blocks - 1 else 0, length)
         x = attention(x, attention_mask, positions, w, f"block{b}", heads, ops)

@@ -1,4 +1,4 @@
-"""The positives, low ratings and genres that a retriever learns from, and samples of them."""
+"""What a retriever learns from: positives, low ratings, genres, samples of them, and windows."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+
+from stages.data.pairs import cumcount_and_size
 
 Batches = Callable[[], Iterator[tuple[np.ndarray, ...]]]
 
@@ -187,3 +189,64 @@ def systematic_sample(
     ends = np.cumsum(probabilities[order])
     picks = np.searchsorted(ends, rng.random() + np.arange(count), side="right")
     return order[picks.clip(max=len(order) - 1)]
+
+
+def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut each user's positives into windows, so that every positive but the first is a target.
+
+    A user's first window ends at the newest positive. Where older positives are left, the second
+    ends a random offset of 1 to `length` rows before the newest, and each further one `length`
+    rows before the previous one. For example, with `length` 2, so windows of 3 rows, and offset 1:
+
+        user  rows of data  windows
+        A     0 1           [-1, 0, 1]
+        B     2 3 4 5       [ 3, 4, 5]  the newest positives
+                            [ 2, 3, 4]  ends 1 row before the newest
+
+    Returns:
+        [n, length + 1] indices of rows of `data`, -1 as padding on the left.
+    """
+    ends = np.flatnonzero(np.append(data.user_index[1:] != data.user_index[:-1], True)) + 1
+    counts = np.diff(ends, prepend=0)
+    starts = ends - counts
+    is_long = counts > length + 1
+    offsets = np.where(is_long, rng.integers(1, length + 1, len(counts)), counts)
+    num_windows = 1 + np.maximum(-(-(counts - offsets - 1) // length), 0)
+    users = np.repeat(np.arange(len(ends)), num_windows)
+    number, _ = cumcount_and_size(users)  # of a window among its user's, from 0
+    rows_after = np.where(number == 0, 0, offsets[users] + (number - 1) * length)
+    position = (counts[users] - rows_after)[:, None] - np.arange(length + 1, 0, -1)
+    rows = starts[users][:, None] + np.maximum(position, 0)
+    return np.where(position >= 0, rows, -1)
+
+
+def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Assign every window to the row with the least room that is enough, the longest ones first.
+
+    That is best-fit decreasing (Johnson 1973). For example, lengths [2, 5, 3, 1] and a capacity of
+    5 give the rows [1, 0, 1, 2] and the offsets [3, 0, 0, 0].
+
+    Args:
+        lengths: [n] positions of each window, 1 to `capacity`.
+        capacity: Positions of a row.
+
+    Returns:
+        [n] numbers of rows, from 0 without gaps, and [n] offsets in them.
+    """
+    rows, offsets = np.empty_like(lengths), np.empty_like(lengths)
+    rows_by_room = [np.empty(0, dtype=lengths.dtype)] * (capacity + 1)
+    count = 0
+    for length in np.unique(lengths)[::-1]:
+        waiting = np.flatnonzero(lengths == length)
+        while len(waiting):
+            rooms = (room for room in range(length, capacity) if len(rows_by_room[room]))
+            room = next(rooms, capacity)
+            if room == capacity:
+                start, count = count, count - (-len(waiting) // (capacity // length))
+                rows_by_room[room] = np.arange(start, count)
+            chosen = rows_by_room[room][: len(waiting)]
+            windows_of_rows, waiting = np.split(waiting, [len(chosen)])
+            rows[windows_of_rows], offsets[windows_of_rows] = chosen, capacity - room
+            rows_by_room[room] = rows_by_room[room][len(chosen) :]
+            rows_by_room[room - length] = np.append(rows_by_room[room - length], chosen)
+    return rows, offsets

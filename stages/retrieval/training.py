@@ -35,7 +35,7 @@ class TrainingParams(Section):
     """Length of a movie's and a user's vector."""
 
     batch_size: int = Field(ge=1, le=1_000_000)
-    """Users (two_tower) or windows of positives (transformer) of a training step."""
+    """Users (two_tower) or rows of windows (transformer) of a training step."""
 
     epochs: int = Field(ge=1, le=10_000)
     """Maximum number of epochs."""

@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from stages.data.pairs import cumcount_and_size
 from stages.models import towers
-from stages.retrieval.data import TrainingData
+from stages.retrieval.data import TrainingData, pack, windows
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import inner_products, pad_rows
@@ -129,14 +128,19 @@ class Transformer(Retriever):
 
         Args:
             w: Weights and constants.
-            inputs: From `batches`: [b, 2, length] movies and time gaps, and the [b, length] next
-                movies.
+            inputs: From `batches`.
         """
-        (movies, gaps), next_movies = tf.unstack(inputs[0], axis=1), inputs[1]
+        movies, gaps, next_movies, positions, window = tf.unstack(inputs[0], axis=1)
         p = self.params
         is_masked = self.ops.uniform(tf.shape(movies)) < p.item_mask_prob
         states = towers.encode(
-            w, tf.where(is_masked, -1, movies), gaps, p.num_heads, p.num_blocks, self.ops
+            w,
+            tf.where(is_masked, -1, movies),
+            gaps,
+            p.num_heads,
+            p.num_blocks,
+            self.ops,
+            packing=towers.Packing(positions, window),
         )
         losses = self.softmax_losses(
             tf.reshape(states, (-1, p.dimension)),
@@ -178,52 +182,54 @@ class Transformer(Retriever):
         return tf.nn.softplus(log_sum - label_logits)[:positions]
 
 
-def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut each user's positives into windows, so that every positive but the first is a target.
+def packed_rows(data: TrainingData, window_rows: np.ndarray) -> np.ndarray:
+    """Put the windows side by side into rows of `length` positions, without their padding.
 
-    A user's first window ends at the newest positive. Where older positives are left, the second
-    ends a random offset of 1 to `length` rows before the newest, and each further one `length`
-    rows before the previous one. For example, with `length` 2, so windows of 3 rows, and offset 1:
+    A position has a movie and its next movie. Windows of a single movie are left out.
 
-        user  rows of data  windows
-        A     0 1           [-1, 0, 1]
-        B     2 3 4 5       [ 3, 4, 5]  the newest positives
-                            [ 2, 3, 4]  ends 1 row before the newest
+    Args:
+        data: The positives.
+        window_rows: [n, length + 1] from `windows`.
 
     Returns:
-        [n, length + 1] indices of rows of `data`, -1 as padding on the left.
+        [rows, 5, length] int32: movies and their time gaps, next movies, positions in the window
+        (the last one is `length` - 1), and the window, by a number that no other window of the row
+        has. At positions that are left, the movies and the window are -1, and the others 0.
     """
-    ends = np.flatnonzero(np.append(data.user_index[1:] != data.user_index[:-1], True)) + 1
-    counts = np.diff(ends, prepend=0)
-    starts = ends - counts
-    is_long = counts > length + 1
-    offsets = np.where(is_long, rng.integers(1, length + 1, len(counts)), counts)
-    num_windows = 1 + np.maximum(-(-(counts - offsets - 1) // length), 0)
-    users = np.repeat(np.arange(len(ends)), num_windows)
-    number, _ = cumcount_and_size(users)  # of a window among its user's, from 0
-    rows_after = np.where(number == 0, 0, offsets[users] + (number - 1) * length)
-    position = (counts[users] - rows_after)[:, None] - np.arange(length + 1, 0, -1)
-    rows = starts[users][:, None] + np.maximum(position, 0)
-    return np.where(position >= 0, rows, -1)
+    window_rows = window_rows[window_rows[:, -2] >= 0]
+    length = window_rows.shape[1] - 1
+    mask = window_rows >= 0
+    movies = data.movie_index[window_rows]
+    gaps = towers.time_gaps(data.timestamps[window_rows], mask)
+    has_next = mask[:, :-1]
+    lengths = has_next.sum(axis=1)
+    row, offset = pack(lengths, length)
+    window, position = has_next.nonzero()
+    column = offset[window] + position - (length - lengths[window])
+    packed = np.zeros((row.max(initial=0) + 1, 5, length), dtype=np.int32)
+    packed[:, [0, 2, 4]] = -1
+    values = movies[:, :-1][has_next], gaps[:, :-1][has_next], movies[:, 1:][has_next]
+    for channel, channel_values in enumerate((*values, position, offset[window])):
+        packed[row[window], channel, column] = channel_values
+    return packed
 
 
 def batches(
     data: TrainingData, params: TransformerParams, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield all windows once, in random order, or `MAX_STEPS` batches of them.
+) -> Iterator[tuple[np.ndarray]]:
+    """Yield an epoch: all windows once, in random order, or as many as `MAX_STEPS` batches of them.
 
-    Windows from the start of the order fill up the last batch.
+    The windows are packed, so they fill fewer batches. Rows from the start of the order fill up the
+    last batch.
 
     Yields:
-        [b, 2, length] int32 movies (-1 as padding) and time gaps, and the [b, length] next movies.
+        [b, 5, length] rows of `packed_rows`.
     """
-    window_rows = windows(data, data.max_length, rng)
+    rows = windows(data, data.max_length, rng)
     size = params.batch_size
-    steps = min(-(-len(window_rows) // size), MAX_STEPS)
-    order = np.resize(rng.permutation(len(window_rows)), steps * size)
+    rows = rows[rng.permutation(len(rows))[: MAX_STEPS * size]]
+    packed = packed_rows(data, rows)
+    steps = -(-len(packed) // size)
+    order = np.resize(rng.permutation(len(packed)), steps * size)
     for start in range(0, len(order), size):
-        rows = window_rows[order[start : start + size]]
-        mask = rows >= 0
-        movies = np.where(mask, data.movie_index[rows], -1)
-        gaps = towers.time_gaps(data.timestamps[rows], mask)
-        yield np.stack([movies, gaps], axis=1)[:, :, :-1], movies[:, 1:]
+        yield (packed[order[start : start + size]],)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 Arrays = dict[str, np.ndarray]
-# The first arrays of a batch have a row per user or window; the others belong to all rows.
+# Up to two arrays of a batch have rows of users or of windows; the others belong to all rows.
 ROW_ARRAYS = 2
 
 

@@ -3,28 +3,7 @@ import pytest
 
 from stages.models.towers import encode, movie_vectors
 from stages.retrieval import transformer
-from stages.retrieval.data import TrainingData
-from stages.retrieval.transformer import windows
 from tests.retrieval.small_models import build_small, small_retriever, train_small
-
-
-def window_data(counts: list[int]) -> TrainingData:
-    """The data of users with these numbers of positives, each of a different movie."""
-    users = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
-    movies = np.arange(len(users), dtype=np.int32)
-    empty = np.empty(0)
-    return TrainingData(
-        user_ids=np.arange(len(counts)),
-        movie_ids=movies,
-        user_index=users,
-        movie_index=movies,
-        timestamps=empty,
-        low_user_index=empty,
-        low_movie_index=empty,
-        max_length=5,
-        catalogue_ids=empty,
-        catalogue_genres=empty,
-    )
 
 
 def test_the_tower_grows_with_the_number_of_positives(
@@ -45,34 +24,15 @@ def test_the_tower_grows_with_the_number_of_positives(
     assert {arrays["movie"].shape[1] for arrays in models.values()} == {32}
 
 
-def test_windows_cover_every_positive_as_a_target() -> None:
-    counts = [1, 2, 5, 23]
-    data = window_data(counts)
-    for seed in range(5):
-        rows = windows(data, 5, np.random.default_rng(seed))
-        users = np.where(rows >= 0, data.user_index[np.maximum(rows, 0)], -1)
-        pairs = (rows[:, :-1] >= 0) & (rows[:, 1:] >= 0)
-        assert (users[:, :-1] == users[:, 1:])[pairs].all()
-        assert (np.diff(rows, axis=1)[pairs] == 1).all()
-        first = np.cumsum([0, *counts[:-1]])
-        targets = set(data.movie_index.tolist()) - set(first.tolist())
-        assert set(rows[:, 1:][pairs].tolist()) == targets
-
-
-def test_windows_of_two_users_are_those_of_the_docstring() -> None:
-    class OffsetOne:
-        def integers(self, low: int, high: int, size: int) -> np.ndarray:
-            assert (low, high) == (1, 3)
-            return np.ones(size, dtype=np.int64)
-
-    rows = windows(window_data([2, 4]), 2, OffsetOne())
-    assert rows.tolist() == [[-1, 0, 1], [3, 4, 5], [2, 3, 4]]
-
-
 def test_an_epoch_of_windows_is_bounded(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformer, "MAX_STEPS", 3)
-    _, _, batches = build_small("history", tables, batch_size=7)
-    assert [len(inputs) for inputs, _ in batches()] == [7, 7, 7]
+    _, _, batches = build_small("history", tables, batch_size=2)
+    (first,), *others = batches()
+    assert len(others) < 3
+    assert {inputs.shape for (inputs,) in others} <= {first.shape}
+    assert first.shape[:2] == (2, 5)
+    pairs = sum((inputs[:, 2] >= 0).sum() for (inputs,) in [(first,), *others])
+    assert 6 <= pairs <= 6 * first.shape[2]
 
 
 def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
@@ -108,28 +68,38 @@ def test_a_sampled_movie_stands_for_several_and_the_label_is_no_negative(
     assert losses.numpy() == pytest.approx(expected, rel=1e-5)
 
 
-def padded_batch() -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of two users: the first has three movies, the second nine, of which eight fit."""
-    rows = np.array([[-1] * 6 + [3, 5, 7], range(10, 19)], dtype=np.int32)
-    gaps = np.where(rows >= 0, 2, 0).astype(np.int32)
-    return np.stack([rows, gaps], axis=1)[:, :, :-1], rows[:, 1:]
+def packed_batch() -> np.ndarray:
+    """A batch of two rows: windows of two and of four movies share the first, one fills the other.
+
+    The last two positions of the first row are empty.
+    """
+    batch = np.full((2, 5, 8), -1, dtype=np.int32)
+    batch[0, :, :2] = [3, 5], [0, 2], [5, 7], [6, 7], [0] * 2
+    batch[0, :, 2:6] = [5, 9, 3, 8], [0, 2, 1, 2], [9, 3, 8, 4], [4, 5, 6, 7], [2] * 4
+    batch[0, 1:4:2, 6:] = 0
+    batch[1] = range(10, 18), [0] + [2] * 7, range(11, 19), range(8), [0] * 8
+    return batch
 
 
-def test_padding_adds_nothing_to_the_loss(tables: dict) -> None:
+def test_the_loss_of_packed_windows_is_that_of_single_ones(tables: dict) -> None:
     changes = {"dimension": 8, "dropout": 0.0, "item_mask_prob": 0.0}
     _, model, _ = build_small("history", tables, **changes)
-    inputs, next_movies = padded_batch()
     arrays, params = model.arrays() | model.constants, model.params
-    states = encode(arrays, *inputs.transpose(1, 0, 2), params.num_heads, params.num_blocks)
-    logits = states @ movie_vectors(arrays).T + arrays["bias"]
-    losses = [
-        np.log(np.exp(logits[user, position]).sum()) - logits[user, position, movie]
-        for user, first in ((0, 6), (1, 0))
-        for position, movie in enumerate(next_movies[user])
-        if position >= first
-    ]
-    assert len(losses) == 2 + 8
-    assert float(model.compute_loss((inputs, next_movies))) == pytest.approx(np.mean(losses))
+    losses = []
+    for row, window, length in ((0, 0, 2), (0, 2, 4), (1, 0, 8)):
+        cells = packed_batch()[row, :3, window : window + length]
+        movies, gaps, next_movies = np.pad(cells, [(0, 0), (8 - length, 0)], constant_values=-1)[
+            :, None
+        ]
+        states = encode(arrays, movies, np.maximum(gaps, 0), params.num_heads, params.num_blocks)
+        logits = (states @ movie_vectors(arrays).T + arrays["bias"])[0]
+        losses += [
+            np.log(np.exp(logits[position]).sum()) - logits[position, next_movies[0, position]]
+            for position in range(8 - length, 8)
+        ]
+    assert len(losses) == 2 + 4 + 8
+    loss = float(model.compute_loss((packed_batch(),)))
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
@@ -137,15 +107,15 @@ def test_a_share_of_the_movies_is_masked(
     share: float, tables: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, model, _ = build_small("history", tables, item_mask_prob=share)
-    inputs, next_movies = (np.repeat(array, 50, axis=0) for array in padded_batch())
+    inputs = np.repeat(packed_batch(), 50, axis=0)
     all_ids = []
 
-    def spy(w: dict, ids: object, *arguments: object) -> object:
+    def spy(w: dict, ids: object, *arguments: object, **packing: object) -> object:
         all_ids.append(ids.numpy())
-        return encode(w, ids, *arguments)
+        return encode(w, ids, *arguments, **packing)
 
     monkeypatch.setattr(transformer.towers, "encode", spy)
-    model.compute_loss((inputs, next_movies))
+    model.compute_loss((inputs,))
     (ids,), movies = all_ids, inputs[:, 0]
     assert ((ids == movies) | (ids == -1)).all()
     assert (ids == -1)[movies >= 0].mean() == pytest.approx(share, abs=0.08)
