@@ -44,7 +44,7 @@ BODY = f"the body must be {LISTS}, with a movie or a user"
 IDS = re.compile(r"\d{1,10}(,\d{1,10})*", re.ASCII)
 
 
-def name_movies(movies: pl.DataFrame) -> pl.Series:
+def name_movies(movies: pl.DataFrame) -> list[str]:
     """Return titles, each with its id in square brackets if several movies have the title.
 
     Args:
@@ -52,9 +52,7 @@ def name_movies(movies: pl.DataFrame) -> pl.Series:
     """
     is_shared = movies["title"].is_duplicated()
     rows = zip(movies["title"], movies["raw_id"], is_shared)
-    return pl.Series(
-        [t + id_suffix(t, i) if shared else t for t, i, shared in rows], dtype=pl.String
-    )
+    return [t + id_suffix(t, i) if shared else t for t, i, shared in rows]
 
 
 class Demo:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http import HTTPStatus
 
 import pytest
 
@@ -41,6 +42,7 @@ def server() -> Iterator[Server]:
     routes = {
         "/api/query": {"GET": query},
         "/api/echo": {"POST": echo},
+        "/api/both": {"GET": query, "POST": echo},
         "/bug": {"GET": lambda _: 1 // 0},
     }
     with serve(Server(PAGE, routes, 0)) as running:
@@ -55,14 +57,14 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
     response, content = send(server, "GET", "/")
     assert (response.status, content.decode()) == (200, PAGE)
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert {**HEADERS, "Server": "demo", "Content-Length": str(len(PAGE))}.items() <= dict(
-        response.headers
-    ).items()
+    headers = {**HEADERS, "Server": "demo", "Content-Length": str(len(PAGE))}
+    headers |= {"Content-Security-Policy": content_security_policy(PAGE)}
+    assert headers.items() <= dict(response.headers).items()
     assert response.headers["Connection"] is None
     assert json.loads(send(server, "GET", "/api/query?q=a+b")[1]) == {"q": "a b"}
     assert json.loads(send(server, "GET", "/api/query")[1]) == {"q": ""}
     response, content = send(server, "POST", "/api/echo", '["é"]'.encode(), **JSON)
-    assert (response.status, json.loads(content)) == (200, ["é"])
+    assert (response.status, content.decode()) == (200, '["é"]')
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
@@ -76,6 +78,7 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
         ("POST", "/", {}, 405, "use GET"),
         ("HEAD", "/", {}, 405, "use GET"),
         ("OPTIONS", "/api/echo", {}, 405, "use POST"),
+        ("PUT", "/api/both", {}, 405, "use GET, POST"),
         ("BREW", "/", {}, 501, "Unsupported method ('BREW')"),
         ("POST", "/api/echo", {}, 415, "send application/json"),
         ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415, "send application/json"),
@@ -109,7 +112,14 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
             411,
             "send a Content-Length",
         ),
-        ("GET", "/api/query?" + "q=a&" * 9, {}, 400, "give one field, q"),
+        (
+            "POST",
+            "/api/echo",
+            {**JSON, "Content-Length": "2", "Transfer-Encoding": "chunked"},
+            411,
+            "send a Content-Length",
+        ),
+        ("GET", "/api/query?q=a&q=a&q=a&q=a&q=a", {}, 400, "give one field, q"),
         ("GET", "/", {"Host": "example.org"}, 421, "this is not the host you asked for"),
         ("GET", "/", {"Host": "127.0.0.1:1"}, 421, "this is not the host you asked for"),
         (
@@ -144,10 +154,10 @@ def test_other_requests_get_the_right_status(
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ("{", 400, "not JSON"),
-        (b"\xff\xfe", 400, "not JSON"),
-        ("[" * 4000, 400, "not JSON"),
-        (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
+        ("{", 400, "the body is not JSON"),
+        (b"\xff\xfe", 400, "the body is not JSON"),
+        ("[" * 4000, 400, "the body is not JSON"),
+        (" " * (MAX_BODY + 1), 413, f"send up to {MAX_BODY} bytes"),
     ],
 )
 def test_a_body_that_is_no_json_or_too_long_is_refused(
@@ -155,7 +165,42 @@ def test_a_body_that_is_no_json_or_too_long_is_refused(
 ) -> None:
     response, content = send(server, "POST", "/api/echo", body, **JSON)
     assert response.status == status
-    assert message in json.loads(content)["error"]
+    assert json.loads(content) == {"error": message}
+
+
+def test_the_limits_themselves_are_allowed(server: Server) -> None:
+    body = f'"{"a" * (MAX_BODY - 2)}"'
+    assert send(server, "POST", "/api/echo", body, **JSON)[1].decode() == body
+    assert json.loads(send(server, "GET", "/api/query?q=a&q=b&q=c&q=d")[1]) == {"q": "a"}
+
+
+def test_a_body_that_does_not_come_closes_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.2)
+    host = f"Host: 127.0.0.1:{server.server_port}\r\nContent-Type: application/json\r\n"
+    with connect(server) as connection:
+        text = f"POST /api/echo HTTP/1.1\r\n{host}Content-Length: 9\r\n\r\n1"
+        connection.sendall(text.encode())
+        assert connection.recv(1) == b""
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_response_to_head_has_no_body(server: Server) -> None:
+    with connect(server) as connection:
+        host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+        connection.sendall(f"HEAD / HTTP/1.1\r\n{host}\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_a_long_address_is_refused(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /" + b"a" * 65532)  # one byte more than http.server reads
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    assert answer.startswith(f"HTTP/1.1 {status.value} ".encode())
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": status.phrase}
 
 
 def test_localhost_is_a_name_of_this_host(server: Server) -> None:
