@@ -1,5 +1,6 @@
 """The HTTP service as its clients see it."""
 
+import asyncio
 import json
 import re
 import threading
@@ -9,10 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from stages.serving import Recommender, http_service
 from stages.serving.http_requests import MAX_BODY
-from stages.serving.http_service import Service
+from stages.serving.http_service import Service, without_surplus
 from stages.serving.pipeline import ServingPipeline
 from tests.serving.http_client import JSON, Address, send, serve_app
 
@@ -208,6 +210,16 @@ def test_the_thread_ends_with_the_service(stub: Stub) -> None:
         assert post(server, {"user": 1})[0] == 200
     with pytest.raises(RuntimeError, match="after shutdown"):
         service.pool.submit(stub.recommend)
+
+
+def test_a_server_that_counts_no_connections_has_no_surplus() -> None:
+    scopes = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    asyncio.run(without_surplus(app)({"type": "http"}, None, None))
+    assert scopes == [{"type": "http"}]
 
 
 def wait_for_pending(server: Address, count: int) -> None:

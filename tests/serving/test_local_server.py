@@ -53,6 +53,13 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
 
 
+def exchange(server: Server, text: str) -> bytes:
+    """Send a text, and return all that the server sends until it closes the connection."""
+    with connect(server) as connection:
+        connection.sendall(text.encode())
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 def test_the_page_and_the_routes_respond(server: Server) -> None:
     response, content = send(server, "GET", "/")
     assert (response.status, content.decode()) == (200, PAGE)
@@ -187,17 +194,12 @@ def test_a_body_that_does_not_come_closes_the_connection(
 
 
 def test_a_response_to_head_has_no_body(server: Server) -> None:
-    with connect(server) as connection:
-        host = f"Host: 127.0.0.1:{server.server_port}\r\n"
-        connection.sendall(f"HEAD / HTTP/1.1\r\n{host}\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))
-    assert answer.endswith(b"\r\n\r\n")
+    host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+    assert exchange(server, f"HEAD / HTTP/1.1\r\n{host}\r\n").endswith(b"\r\n\r\n")
 
 
 def test_a_long_address_is_refused(server: Server) -> None:
-    with connect(server) as connection:
-        connection.sendall(b"GET /" + b"a" * 65532)  # one byte more than http.server reads
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    answer = exchange(server, "GET /" + "a" * 65532)  # one byte more than http.server reads
     status = HTTPStatus.REQUEST_URI_TOO_LONG
     assert answer.startswith(f"HTTP/1.1 {status.value} ".encode())
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": status.phrase}
@@ -216,19 +218,19 @@ def test_a_request_without_a_host_or_that_is_no_http_is_refused(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = f"Host: 127.0.0.1:{server.server_port}\r\n"
-    for text, status in (
-        ("GET / HTTP/1.1\r\n\r\n", b"421"),
-        (f"GET / HTTP/1.1\r\n{host}Host: example.org\r\n\r\n", b"421"),
-        (f"GET http://[::1 HTTP/1.1\r\n{host}\r\n", b"400"),
-        (f"POST http://]/api/echo HTTP/1.1\r\n{host}\r\n", b"400"),
-        (f"BREW http://[ HTTP/1.1\r\n{host}\r\n", b"501"),
-        (f"POST /api/echo HTTP/1.1\r\n{host}Content-Length: 1\r\n\r\n1", b"415"),
-        ("NONSENSE\r\n\r\n", b"400"),
+    other_host, no_address = "this is not the host you asked for", "this is no address"
+    for text, status, message in (
+        ("GET / HTTP/1.1\r\n\r\n", b"421", other_host),
+        (f"GET / HTTP/1.1\r\n{host}Host: example.org\r\n\r\n", b"421", other_host),
+        (f"GET http://[::1 HTTP/1.1\r\n{host}\r\n", b"400", no_address),
+        (f"POST http://]/api/echo HTTP/1.1\r\n{host}\r\n", b"400", no_address),
+        (f"BREW http://[ HTTP/1.1\r\n{host}\r\n", b"501", "Unsupported method ('BREW')"),
+        (f"POST /api/echo HTTP/1.1\r\n{host}\r\n", b"415", "send application/json"),
+        ("NONSENSE\r\n\r\n", b"400", "Bad request syntax ('NONSENSE')"),
     ):
-        with connect(server) as connection:
-            connection.sendall(text.encode())
-            answer = connection.recv(4096)
-        assert status in answer.split(b"\r\n")[0], answer
+        head, _, body = exchange(server, text).partition(b"\r\n\r\n")
+        assert status in head.split(b"\r\n")[0], head
+        assert json.loads(body) == {"error": message}
     assert "Traceback" not in capsys.readouterr().err
 
 
