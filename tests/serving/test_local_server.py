@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 import pytest
 
+from stages.serving import local_server
 from stages.serving.local_server import (
     HEADERS,
     MAX_BODY,
@@ -212,6 +213,7 @@ def test_localhost_is_a_name_of_this_host(server: Server) -> None:
 
 def test_it_listens_on_this_computer_only(server: Server) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_port}/"
 
 
 def test_a_request_without_a_host_or_that_is_no_http_is_refused(
@@ -252,13 +254,29 @@ def test_silent_connections_keep_nobody_out(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_connection_that_its_client_has_ended_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server, "MAX_CONNECTIONS", 1)
+    count = {"GET": lambda request: json_response(len(request.server.connections))}
+    with serve(Server(PAGE, {"/count": count}, 0)) as server, socket.socket() as ended:
+        server.connections[ended] = None
+        threading.Timer(0.1, server.shutdown_request, [ended]).start()  # as its thread does
+        assert send(server, "GET", "/count")[1] == b"1"
+
+
+def test_a_connection_that_waits_for_its_thread_can_be_closed(server: Server) -> None:
+    with socket.socket() as waiting:
+        server.shutdown_request(waiting)  # as Ctrl-C has it
+        assert waiting.fileno() == -1
+
+
 def test_a_silent_connection_is_closed_after_a_while(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Handler, "timeout", 0.2)
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHo")
         assert connection.recv(1) == b""
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_connection_that_sends_requests_outlives_silent_ones(server: Server) -> None:
