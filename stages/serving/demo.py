@@ -102,7 +102,7 @@ class Demo:
 
     def describe(self, movies: pl.DataFrame) -> list[dict[str, Any]]:
         """Return what the page shows of movies."""
-        rows = movies.select("movie_id", "title", "genres").to_dicts()
+        rows = movies.select("movie_id", "genres").to_dicts()
         return [{**row, "title": self.names[row["movie_id"]]} for row in rows]
 
     def recommend(self, body: Any) -> list[dict[str, Any]]:

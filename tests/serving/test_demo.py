@@ -47,8 +47,9 @@ def test_search_finds_all_words_in_any_order_by_popularity(
 
 
 def test_movies_of_one_title_have_their_ids_behind_it() -> None:
-    movies = pl.DataFrame({"title": ["Twins", "Heat", "Twins"], "raw_id": ["7", "8", "9"]})
-    assert name_movies(movies) == ["Twins [7]", "Heat", "Twins [9]"]
+    ids = {"title": ["Twins", "Heat", "Twins", "7", "7"], "raw_id": ["7", "8", "9", "7", "10"]}
+    names = name_movies(pl.DataFrame(ids))
+    assert names == ["Twins [7]", "Heat", "Twins [9]", "7", "7 [10]"]
 
 
 def test_movies_are_found_by_their_ids(server: Server) -> None:
