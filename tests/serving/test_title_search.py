@@ -163,6 +163,14 @@ def test_a_search_lists_the_movies_that_the_text_may_mean(
     assert search.search(text, limit)["movie_id"].to_list() == movies
 
 
+def test_movies_of_one_title_are_named_by_their_popularity() -> None:
+    twins = search_of(dict.fromkeys(range(9, 0, -1), "Twins (1988)"))
+    with pytest.raises(StageError) as error:
+        twins.find("twins", "--liked")
+    names = ", ".join(f"Twins (1988) [id:{number}]" for number in (9, 8, 7, 6, 5))
+    assert str(error.value).endswith(f": 9 movies are called that; give one of {names} and 4 more")
+
+
 def test_movies_are_listed_by_their_popularity_then_by_their_ids() -> None:
     catalogue = pl.DataFrame({"movie_id": [3, 1, 2, 4], "title": ["Heat"] * 4, "year": [1995] * 4})
     movie_ids = pl.DataFrame({"movie_id": [1, 2, 3, 4], "raw_id": ["1", "2", "3", "4"]})
