@@ -43,7 +43,7 @@ TESTS = {
     "serving": [
         f"serving/test_{module}.py"
         for module in (
-            *("api", "arguments", "bundle", "demo", "explanations", "feedback"),
+            *("api", "arguments", "bundle", "demo", "demo_users", "explanations", "feedback"),
             *("http_connections", "http_metrics", "http_requests", "http_service"),
             *("local_server", "output", "pipeline", "ratings_file", "raw_ids", "serve"),
             *("title_search", "titles"),

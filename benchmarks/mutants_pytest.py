@@ -6,6 +6,7 @@ knows only the first test of a fixture that several tests share.
 
 import gc
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mutmut.state import state
 STATS = Path("mutmut-stats.json")  # of mutmut, in the folder of the mutants
 FAR = float("inf")
 PROCESSES = {"subprocess", "run_command"}  # names in tests that start a process
+MUTANT = "MUTANT_UNDER_TEST"  # the variable in which mutmut names the mutant
 called_by_fixture: dict[pytest.FixtureDef, set[str]] = {}
 
 
@@ -40,6 +42,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         gc.collect()
         gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """End the process of a mutant that a test has noticed.
+
+    Otherwise pytest would raise an error if the mutant leaves a socket open, and mutmut would take
+    this for tests that could not run.
+    """
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and "__mutmut_" in os.environ.get(MUTANT, ""):
+        os._exit(exitstatus)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,7 +44,7 @@ BODY = f"the body must be {LISTS}, with a movie or a user"
 IDS = re.compile(r"\d{1,10}(,\d{1,10})*", re.ASCII)
 
 
-def name_movies(movies: pl.DataFrame) -> pl.Series:
+def name_movies(movies: pl.DataFrame) -> list[str]:
     """Return titles, each with its id in square brackets if several movies have the title.
 
     Args:
@@ -52,9 +52,7 @@ def name_movies(movies: pl.DataFrame) -> pl.Series:
     """
     is_shared = movies["title"].is_duplicated()
     rows = zip(movies["title"], movies["raw_id"], is_shared)
-    return pl.Series(
-        [t + id_suffix(t, i) if shared else t for t, i, shared in rows], dtype=pl.String
-    )
+    return [t + id_suffix(t, i) if shared else t for t, i, shared in rows]
 
 
 class Demo:
@@ -104,7 +102,7 @@ class Demo:
 
     def describe(self, movies: pl.DataFrame) -> list[dict[str, Any]]:
         """Return what the page shows of movies."""
-        rows = movies.select("movie_id", "title", "genres").to_dicts()
+        rows = movies.select("movie_id", "genres").to_dicts()
         return [{**row, "title": self.names[row["movie_id"]]} for row in rows]
 
     def recommend(self, body: Any) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             RequestError: The host, the path or the method is wrong, or the route refuses it.
         """
         # Against DNS rebinding, where another site's host name leads to this computer.
-        if self.headers.get_all("Host", []) not in self.server.hosts:
+        if self.headers.get_all("Host") not in self.server.hosts:
             raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "this is not the host you asked for")
         methods = self.server.routes.get(self.target().path)
         if methods is None:
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         """Return the value of the Server header, without Python's version."""
         return "demo"
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_request(self, *code_and_size: int | str) -> None:
         """Log no requests."""
 
 

@@ -81,7 +81,7 @@ def read_ratings(path: Path) -> Ratings:
         raise StageError(f"{path}: has the stars {quote(wrong[0])}; give above 0 and up to {scale}")
     years = _numbers(texts["year"], path, "the year").cast(pl.Int32, strict=False)
     rows = texts.with_columns(rating=ratings, year=years, date=_times(texts["date"], path))
-    rows = rows.sort("date", maintain_order=True, nulls_last=False).drop("date")
+    rows = rows.sort("date", maintain_order=True).drop("date")
     return Ratings(rows.with_row_index("row"), scale)
 
 
@@ -91,7 +91,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
         content = path.read_bytes()
         if content[:2] == b"PK":
             raise StageError(f"{path}: is packed; unpack it, and give the ratings.csv in it")
-        header = content.partition(b"\n")[0].decode("utf-8", "replace")
+        header = content.partition(b"\n")[0].decode()
         separator = max(SEPARATORS, key=header.count)
         return pl.read_csv(content, infer_schema=False, separator=separator)
 
@@ -133,9 +133,7 @@ def match_ratings(path: Path, search: TitleSearch) -> Matches:
         what = f"matches no movie ({_examples(rows)})"
         raise StageError(f"{path}: {what}; give titles or ids of the catalogue")
     # A null is a movie of which only is known that it is seen.
-    movies = movies.join(rows, on="row", maintain_order="left").with_columns(
-        is_ambiguous=pl.len().over("row") > 1
-    )
+    movies = movies.join(rows, on="row").with_columns(is_ambiguous=pl.len().over("row") > 1)
     is_positive = pl.when(~pl.col("is_ambiguous")).then(pl.col("rating") >= POSITIVE_SHARE * scale)
     movies = movies.with_columns(is_positive=is_positive)
     # A row with an opinion counts more than one without, then the newest.
@@ -146,7 +144,7 @@ def match_ratings(path: Path, search: TitleSearch) -> Matches:
     )
     kinds = [newest.filter(pl.col("is_positive").eq_missing(k)) for k in (True, False, None)]
     feedback = Feedback(*(kind["movie_id"].to_list() for kind in kinds))
-    unmatched = rows.join(movies, on="row", how="anti", maintain_order="left")
+    unmatched = rows.join(movies, on="row", how="anti")
     no_movie = "no movie"
     if newer := unmatched.filter(pl.col("year") > search.newest_year).height:
         no_movie += f", {newer} of them because the catalogue ends in {search.newest_year}"
@@ -164,7 +162,7 @@ def match_ratings(path: Path, search: TitleSearch) -> Matches:
 
 def _part(rows: pl.DataFrame, what: str) -> str:
     """Return a part of the summary with the number of rows, and examples; none for no rows."""
-    rows = rows.unique("row", maintain_order=True)
+    rows = rows.unique("row").sort("row")
     return f"{rows.height} match {what}: {_examples(rows)}" if rows.height else ""
 
 
@@ -176,7 +174,7 @@ def _examples(rows: pl.DataFrame) -> str:
 
 
 def find_rows(rows: pl.DataFrame, search: TitleSearch) -> pl.DataFrame:
-    """Return `row` and `movie_id` of the movies that the rows may mean, sorted.
+    """Return `row` and `movie_id` of the movies that the rows may mean.
 
     Args:
         rows: `row`, `id`, `title`, `original_title` and `year`.
@@ -195,7 +193,7 @@ def find_rows(rows: pl.DataFrame, search: TitleSearch) -> pl.DataFrame:
     for query in queries:
         rest = query.drop_nulls("title")
         for pair in pairs:
-            rest = rest.join(pair, on="row", how="anti", maintain_order="left")
+            rest = rest.join(pair, on="row", how="anti")
         matches = search.equal_names(rest["title"], rest["year"])
         pairs.append(
             pl.DataFrame(
@@ -205,4 +203,4 @@ def find_rows(rows: pl.DataFrame, search: TitleSearch) -> pl.DataFrame:
                 }
             )
         )
-    return pl.concat(pairs).sort("row", "movie_id")
+    return pl.concat(pairs)

@@ -37,7 +37,7 @@ MAX_TEXT = 200  # characters of a text that are compared
 
 def split_year(text: str) -> tuple[str, int | None]:
     """Return the title and the year of one text, as `split_years` does."""
-    title, year = split_years(pl.Series([text], dtype=pl.String))
+    title, year = split_years(pl.Series([text]))
     return title[0], year[0]
 
 
@@ -65,9 +65,8 @@ class TitleSearch:
             words=pl.format(" {}  {} ", words, keys),
             joined=pl.format("{} {}", join_words(words), join_words(keys)),
         )
-        years = movies.select("index", "year")
-        self.names = movie_names(movies["title"]).join(years, on="index", how="left")
-        self.names = self.names.sort("index", maintain_order=True)
+        names = movie_names(movies["title"])
+        self.names = names.with_columns(year=movies["year"].gather(names["index"]))
         self.newest_year: int | None = catalogue["year"].max()
 
     def exact_movies(self, text: str) -> pl.DataFrame:
@@ -105,7 +104,7 @@ class TitleSearch:
             matches = queries.join(names, on=typed).with_columns(apart=apart.fill_null(YEARS_APART))
             is_nearest = pl.col("apart") == pl.col("apart").min().over("row")
             pairs.append(matches.filter(is_nearest, pl.col("apart") <= YEARS_APART))
-            queries = queries.join(pairs[-1], on="row", how="anti", maintain_order="left")
+            queries = queries.join(pairs[-1], on="row", how="anti")
         table = pl.concat([pair.select("row", "index") for pair in pairs])
         return table.unique().sort("row", "index")
 
@@ -123,7 +122,7 @@ class TitleSearch:
         for any other movie. Another number, another first letter, and letters that are added or
         missing at the end are no typing errors: "Alien 2", "Beat" and "Aliens" are other movies.
         """
-        keys = make_keys(pl.Series([name[:MAX_TEXT]], dtype=pl.String))
+        keys = make_keys(pl.Series([name[:MAX_TEXT]]))
         key, core = keys[0], join_words(drop_article(keys))
         names, letters = self.names, core.str.len_chars()[0]
         if year is not None:
@@ -163,7 +162,7 @@ class TitleSearch:
         """
         name, _ = split_year(text[:MAX_TEXT])
         for query in dict.fromkeys([text[:MAX_TEXT], name]):
-            words = drop_article(make_words(pl.Series([query], dtype=pl.String)))[0]
+            words = drop_article(make_words(pl.Series([query])))[0]
             called_so = pl.col("index").is_in(self.equal_movies(query, None)["index"].implode())
             contains = pl.col("words").str.contains
             # The digits of a year are no numbers.
@@ -181,7 +180,7 @@ class TitleSearch:
 
     def _similar_names(self, name: str) -> np.ndarray:
         """Return the index of the movies whose names are similar, the most similar first."""
-        keys = drop_article(make_keys(pl.Series([name], dtype=pl.String)))
+        keys = drop_article(make_keys(pl.Series([name])))
         core = join_words(keys).to_list()
         other, letters = pl.col("core"), pl.col("core").str.len_chars()
         (whole,) = process.cdist(core, self.names["core"].to_list(), scorer=fuzz.ratio)

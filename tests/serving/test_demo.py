@@ -9,6 +9,7 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -46,8 +47,9 @@ def test_search_finds_all_words_in_any_order_by_popularity(
 
 
 def test_movies_of_one_title_have_their_ids_behind_it() -> None:
-    movies = pl.DataFrame({"title": ["Twins", "Heat", "Twins"], "raw_id": ["7", "8", "9"]})
-    assert name_movies(movies).to_list() == ["Twins [7]", "Heat", "Twins [9]"]
+    ids = {"title": ["Twins", "Heat", "Twins", "7", "7"], "raw_id": ["7", "8", "9", "7", "10"]}
+    names = name_movies(pl.DataFrame(ids))
+    assert names == ["Twins [7]", "Heat", "Twins [9]", "7", "7 [10]"]
 
 
 def test_movies_are_found_by_their_ids(server: Server) -> None:
@@ -81,9 +83,9 @@ def test_recommendations_are_those_of_the_recommender(
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ("{", 400, "not JSON"),
-        (b"\xff\xfe", 400, "not JSON"),
-        ("[" * 4000, 400, "not JSON"),
+        ("{", 400, "the body is not JSON"),
+        (b"\xff\xfe", 400, "the body is not JSON"),
+        ("[" * 4000, 400, "the body is not JSON"),
         ([], 400, "the body must be"),
         ({}, 400, "the body must be"),
         ({"liked": []}, 400, "the body must be"),
@@ -91,8 +93,8 @@ def test_recommendations_are_those_of_the_recommender(
         ({"liked": [True]}, 400, "the body must be"),
         ({"liked": [1.0]}, 400, "the body must be"),
         ({"liked": [[1]]}, 400, "the body must be"),
-        ({"liked": [1, 4711]}, 400, "there is no movie 4711"),
-        ({"liked": [-1]}, 400, "there is no movie -1"),
+        ({"liked": [1, 4711]}, 400, "liked: there is no movie 4711"),
+        ({"liked": [-1]}, 400, "liked: there is no movie -1"),
         ({"liked": [1] * (MAX_PICKS + 1)}, 400, f"liked: give up to {MAX_PICKS} movies"),
         ({"seen": [1] * (MAX_PICKS + 1)}, 400, f"seen: give up to {MAX_PICKS} movies"),
         ({"liked": [1], "seen": [4711]}, 400, "seen: there is no movie 4711"),
@@ -105,14 +107,14 @@ def test_recommendations_are_those_of_the_recommender(
         ({"liked": [1], "seen": None}, 400, "the body must be"),
         ({"liked": [1], "disliked": [4711]}, 400, "disliked: there is no movie 4711"),
         ({"liked": [1], "loved": [2]}, 400, "the body must be"),
-        ({"liked": [1, 2], "disliked": [2]}, 400, "each movie in one of the lists"),
-        (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
+        ({"liked": [1, 2], "disliked": [2]}, 400, "give each movie in one of the lists"),
+        (" " * (MAX_BODY + 1), 413, f"send up to {MAX_BODY} bytes"),
     ],
 )
 def test_a_bad_body_is_refused(server: Server, body: object, status: int, message: str) -> None:
     actual, value = recommend(server, body)
     assert actual == status
-    assert message in value["error"]
+    assert value["error"].startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,21 @@ def test_the_page_is_whole_and_its_policy_lets_nothing_else_run(server: Server) 
     assert content_security_policy(text.replace("use strict", "use laxness")) != policy
     assert not re.search(r"https?://|innerHTML|\son\w+=|\sstyle=|@[A-Z]", text)
     assert '<span id="catalogue">40 movies, up to 2019</span>' in text
+
+
+def test_the_page_shows_limits_and_an_id_as_they_are() -> None:
+    tables = {
+        "catalogue": pl.DataFrame({"movie_id": [1], "title": ["Heat"], "year": [None]}),
+        "movie_ids": pl.DataFrame({"movie_id": [1], "raw_id": ["7"]}),
+        "popularity": pl.DataFrame({"movie_id": [1], "positives": [1]}),
+        "histories": pl.DataFrame({"user_id": [2, 4]}),
+        "user_ids": pl.DataFrame({"user_id": [2, 3, 4], "raw_id": ["<a>", "c", "b"]}),
+    }
+    text = Demo(SimpleNamespace(**tables)).page()
+    assert '<span id="catalogue">1 movies</span>' in text  # without a year
+    assert 'placeholder="an id, for example &lt;a&gt;"' in text
+    assert f"const MAX_PICKS = {MAX_PICKS};" in text
+    assert f'maxlength="{MAX_QUERY}"' in text
 
 
 def test_several_clients_may_ask_at_once(server: Server) -> None:

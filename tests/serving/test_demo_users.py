@@ -50,6 +50,7 @@ def test_ids_that_begin_with_a_text_are_suggested_if_they_have_recommendations(
         ("zoe", 404, 'there is no user "zoe" in the data'),
         ("3", 404, 'there is no user "3" in the data'),
         ("a\n", 404, r"there is no user 'a\n' in the data"),
+        ("a" * MAX_ID, 404, "there is no user"),
         ("cy", 404, 'user "cy" likes no movie of the data'),
         ("", 400, "give the id of a user as text"),
         ("a" * (MAX_ID + 1), 400, f"of up to {MAX_ID} characters"),

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -77,12 +78,13 @@ def test_surplus_connections_get_503_and_the_others_go_on(
     first.request("GET", "/health")
     assert first.getresponse().read()
     with ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(connect(server))
-        response, content = send(server, "GET", "/health")
-        assert (response.status, response.headers["Connection"]) == (503, "close")
-        assert "connections" in json.loads(content)["error"]
-        for _ in range(2):
+        stack.enter_context(connect(server))
+        assert send(server, "GET", "/health")[0].status == 200
+        stack.enter_context(connect(server))
+        for _ in range(2):  # the fourth connection, and the fifth
+            response, content = send(server, "GET", "/health")
+            assert (response.status, response.headers["Connection"]) == (503, "close")
+            assert "connections" in json.loads(content)["error"]
             stack.enter_context(connect(server))
         with connect(server) as one_more:
             assert is_closed(one_more)
@@ -141,6 +143,18 @@ def test_a_connection_is_kept_for_the_next_request(server: Address) -> None:
         assert (response.status, bool(response.read())) == (status, True)
     assert len(sockets) == 1
     connection.close()
+
+
+def test_the_next_request_may_take_as_long_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "KEEP_ALIVE_SECONDS", 5)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 5)
+    with serve_app(Service(NoRecommender()).app()) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        for _ in range(2):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+            time.sleep(0.1)  # in which a connection without a time would be closed
+        connection.close()
 
 
 def test_a_response_does_not_wait_for_an_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The HTTP service as its clients see it."""
 
+import asyncio
 import json
 import re
 import threading
@@ -9,10 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from stages.serving import Recommender, http_service
 from stages.serving.http_requests import MAX_BODY
-from stages.serving.http_service import Service
+from stages.serving.http_service import Service, without_surplus
 from stages.serving.pipeline import ServingPipeline
 from tests.serving.http_client import JSON, Address, send, serve_app
 
@@ -127,6 +129,7 @@ def test_health_names_the_ranker_and_counts_the_movies(
         ("POST", "/health", None, {}, 405),
         ("BREW", "/movies", None, {}, 405),
         ("POST", PATH, b" " * (MAX_BODY + 1), JSON, 413),
+        ("POST", PATH, b'{"user": 42}'.ljust(MAX_BODY), JSON, 200),
         ("POST", PATH, None, {**JSON, "Content-Length": "99999999999"}, 413),
         ("POST", PATH, "{}", {}, 415),
         ("POST", PATH, "{}", {"Content-Type": "text/plain; application/json"}, 415),
@@ -178,12 +181,15 @@ def test_an_error_of_the_recommender_is_the_message(server: Address) -> None:
 def test_the_metrics_are_plain_text_for_prometheus(server: Address) -> None:
     kind = send(server, "GET", "/metrics")[0].headers["Content-Type"]
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    assert metric(server, 'recommender_requests_total{method="GET",path="/metrics",status="200"}')
 
 
 def test_a_body_in_chunks_is_read_up_to_the_limit(server: Address) -> None:
     chunks = {**JSON, "Transfer-Encoding": "chunked"}
     short = b'a\r\n{"user":42\r\n1\r\n}\r\n0\r\n\r\n'
     assert send(server, "POST", PATH, short, **chunks)[0].status == 200
+    full = b"4000\r\n" + b'{"user":42}'.ljust(MAX_BODY) + b"\r\n0\r\n\r\n"
+    assert send(server, "POST", PATH, full, **chunks)[0].status == 200
     long = b"4000\r\n" + b" " * 0x4000 + b"\r\n1\r\n \r\n0\r\n\r\n"
     assert send(server, "POST", PATH, long, **chunks)[0].status == 413
 
@@ -195,6 +201,25 @@ def test_the_cause_of_a_bug_is_in_the_log_only(capfd: pytest.CaptureFixture[str]
         count = f'recommender_requests_total{{method="POST",path="{PATH}",status="500"}}'
         assert metric(server, count) == 1
     assert "ZeroDivisionError: secret" in capfd.readouterr().err
+
+
+def test_the_thread_ends_with_the_service(stub: Stub) -> None:
+    service = Service(stub)
+    with serve_app(service.app()) as server:
+        stub.may_go.set()
+        assert post(server, {"user": 1})[0] == 200
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        service.pool.submit(stub.recommend)
+
+
+def test_a_server_that_counts_no_connections_has_no_surplus() -> None:
+    scopes = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    asyncio.run(without_surplus(app)({"type": "http"}, None, None))
+    assert scopes == [{"type": "http"}]
 
 
 def wait_for_pending(server: Address, count: int) -> None:

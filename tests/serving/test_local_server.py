@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http import HTTPStatus
 
 import pytest
 
+from stages.serving import local_server
 from stages.serving.local_server import (
     HEADERS,
     MAX_BODY,
@@ -41,6 +43,7 @@ def server() -> Iterator[Server]:
     routes = {
         "/api/query": {"GET": query},
         "/api/echo": {"POST": echo},
+        "/api/both": {"GET": query, "POST": echo},
         "/bug": {"GET": lambda _: 1 // 0},
     }
     with serve(Server(PAGE, routes, 0)) as running:
@@ -51,18 +54,25 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
 
 
+def exchange(server: Server, text: str) -> bytes:
+    """Send a text, and return all that the server sends until it closes the connection."""
+    with connect(server) as connection:
+        connection.sendall(text.encode())
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 def test_the_page_and_the_routes_respond(server: Server) -> None:
     response, content = send(server, "GET", "/")
     assert (response.status, content.decode()) == (200, PAGE)
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert {**HEADERS, "Server": "demo", "Content-Length": str(len(PAGE))}.items() <= dict(
-        response.headers
-    ).items()
+    headers = {**HEADERS, "Server": "demo", "Content-Length": str(len(PAGE))}
+    headers |= {"Content-Security-Policy": content_security_policy(PAGE)}
+    assert headers.items() <= dict(response.headers).items()
     assert response.headers["Connection"] is None
     assert json.loads(send(server, "GET", "/api/query?q=a+b")[1]) == {"q": "a b"}
     assert json.loads(send(server, "GET", "/api/query")[1]) == {"q": ""}
     response, content = send(server, "POST", "/api/echo", '["é"]'.encode(), **JSON)
-    assert (response.status, json.loads(content)) == (200, ["é"])
+    assert (response.status, content.decode()) == (200, '["é"]')
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
@@ -76,6 +86,7 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
         ("POST", "/", {}, 405, "use GET"),
         ("HEAD", "/", {}, 405, "use GET"),
         ("OPTIONS", "/api/echo", {}, 405, "use POST"),
+        ("PUT", "/api/both", {}, 405, "use GET, POST"),
         ("BREW", "/", {}, 501, "Unsupported method ('BREW')"),
         ("POST", "/api/echo", {}, 415, "send application/json"),
         ("POST", "/api/echo", {"Content_Type": "text/plain"}, 415, "send application/json"),
@@ -109,7 +120,14 @@ def test_the_page_and_the_routes_respond(server: Server) -> None:
             411,
             "send a Content-Length",
         ),
-        ("GET", "/api/query?" + "q=a&" * 9, {}, 400, "give one field, q"),
+        (
+            "POST",
+            "/api/echo",
+            {**JSON, "Content-Length": "2", "Transfer-Encoding": "chunked"},
+            411,
+            "send a Content-Length",
+        ),
+        ("GET", "/api/query?q=a&q=a&q=a&q=a&q=a", {}, 400, "give one field, q"),
         ("GET", "/", {"Host": "example.org"}, 421, "this is not the host you asked for"),
         ("GET", "/", {"Host": "127.0.0.1:1"}, 421, "this is not the host you asked for"),
         (
@@ -144,10 +162,10 @@ def test_other_requests_get_the_right_status(
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ("{", 400, "not JSON"),
-        (b"\xff\xfe", 400, "not JSON"),
-        ("[" * 4000, 400, "not JSON"),
-        (" " * (MAX_BODY + 1), 413, f"up to {MAX_BODY} bytes"),
+        ("{", 400, "the body is not JSON"),
+        (b"\xff\xfe", 400, "the body is not JSON"),
+        ("[" * 4000, 400, "the body is not JSON"),
+        (" " * (MAX_BODY + 1), 413, f"send up to {MAX_BODY} bytes"),
     ],
 )
 def test_a_body_that_is_no_json_or_too_long_is_refused(
@@ -155,7 +173,37 @@ def test_a_body_that_is_no_json_or_too_long_is_refused(
 ) -> None:
     response, content = send(server, "POST", "/api/echo", body, **JSON)
     assert response.status == status
-    assert message in json.loads(content)["error"]
+    assert json.loads(content) == {"error": message}
+
+
+def test_the_limits_themselves_are_allowed(server: Server) -> None:
+    body = f'"{"a" * (MAX_BODY - 2)}"'
+    assert send(server, "POST", "/api/echo", body, **JSON)[1].decode() == body
+    assert json.loads(send(server, "GET", "/api/query?q=a&q=b&q=c&q=d")[1]) == {"q": "a"}
+
+
+def test_a_body_that_does_not_come_closes_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.2)
+    host = f"Host: 127.0.0.1:{server.server_port}\r\nContent-Type: application/json\r\n"
+    with connect(server) as connection:
+        text = f"POST /api/echo HTTP/1.1\r\n{host}Content-Length: 9\r\n\r\n1"
+        connection.sendall(text.encode())
+        assert connection.recv(1) == b""
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_response_to_head_has_no_body(server: Server) -> None:
+    host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+    assert exchange(server, f"HEAD / HTTP/1.1\r\n{host}\r\n").endswith(b"\r\n\r\n")
+
+
+def test_a_long_address_is_refused(server: Server) -> None:
+    answer = exchange(server, "GET /" + "a" * 65532)  # one byte more than http.server reads
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    assert answer.startswith(f"HTTP/1.1 {status.value} ".encode())
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": status.phrase}
 
 
 def test_localhost_is_a_name_of_this_host(server: Server) -> None:
@@ -165,25 +213,26 @@ def test_localhost_is_a_name_of_this_host(server: Server) -> None:
 
 def test_it_listens_on_this_computer_only(server: Server) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_port}/"
 
 
 def test_a_request_without_a_host_or_that_is_no_http_is_refused(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host = f"Host: 127.0.0.1:{server.server_port}\r\n"
-    for text, status in (
-        ("GET / HTTP/1.1\r\n\r\n", b"421"),
-        (f"GET / HTTP/1.1\r\n{host}Host: example.org\r\n\r\n", b"421"),
-        (f"GET http://[::1 HTTP/1.1\r\n{host}\r\n", b"400"),
-        (f"POST http://]/api/echo HTTP/1.1\r\n{host}\r\n", b"400"),
-        (f"BREW http://[ HTTP/1.1\r\n{host}\r\n", b"501"),
-        (f"POST /api/echo HTTP/1.1\r\n{host}Content-Length: 1\r\n\r\n1", b"415"),
-        ("NONSENSE\r\n\r\n", b"400"),
+    other_host, no_address = "this is not the host you asked for", "this is no address"
+    for text, status, message in (
+        ("GET / HTTP/1.1\r\n\r\n", b"421", other_host),
+        (f"GET / HTTP/1.1\r\n{host}Host: example.org\r\n\r\n", b"421", other_host),
+        (f"GET http://[::1 HTTP/1.1\r\n{host}\r\n", b"400", no_address),
+        (f"POST http://]/api/echo HTTP/1.1\r\n{host}\r\n", b"400", no_address),
+        (f"BREW http://[ HTTP/1.1\r\n{host}\r\n", b"501", "Unsupported method ('BREW')"),
+        (f"POST /api/echo HTTP/1.1\r\n{host}\r\n", b"415", "send application/json"),
+        ("NONSENSE\r\n\r\n", b"400", "Bad request syntax ('NONSENSE')"),
     ):
-        with connect(server) as connection:
-            connection.sendall(text.encode())
-            answer = connection.recv(4096)
-        assert status in answer.split(b"\r\n")[0], answer
+        head, _, body = exchange(server, text).partition(b"\r\n\r\n")
+        assert status in head.split(b"\r\n")[0], head
+        assert json.loads(body) == {"error": message}
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -205,13 +254,29 @@ def test_silent_connections_keep_nobody_out(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_connection_that_its_client_has_ended_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_server, "MAX_CONNECTIONS", 1)
+    count = {"GET": lambda request: json_response(len(request.server.connections))}
+    with serve(Server(PAGE, {"/count": count}, 0)) as server, socket.socket() as ended:
+        server.connections[ended] = None
+        threading.Timer(0.1, server.shutdown_request, [ended]).start()  # as its thread does
+        assert send(server, "GET", "/count")[1] == b"1"
+
+
+def test_a_connection_that_waits_for_its_thread_can_be_closed(server: Server) -> None:
+    with socket.socket() as waiting:
+        server.shutdown_request(waiting)  # as Ctrl-C has it
+        assert waiting.fileno() == -1
+
+
 def test_a_silent_connection_is_closed_after_a_while(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Handler, "timeout", 0.2)
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHo")
         assert connection.recv(1) == b""
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_connection_that_sends_requests_outlives_silent_ones(server: Server) -> None:

@@ -75,6 +75,9 @@ def test_an_export_of_imdb_is_read_as_it_is(search: TitleSearch, tmp_path: Path)
         ("id,stars\n50,100\n1,80\n183,79.5\n", Feedback([50, 1], [183], [])),
         ("id,stars\n50,10\n1,5\n", Feedback([50], [1], [])),
         ("id,stars\n50,5\n1,4\n183,3.9\n", Feedback([50, 1], [183], [])),
+        ('id;title;stars\n50;"A, B, C, D, E, F, G";5\n', Feedback([50], [], [])),  # as the header
+        ("title,original title,year,stars\nX,Sabrina,1954,5\n", Feedback([705], [], [])),
+        ("title,stars\nheat 1995,5\nheat,1\n", Feedback([], [273], [])),
         ("title,release_year,stars\nSabrina,1954,5\nSabrina,1e99,5\n", Feedback([705], [], [274])),
     ],
 )
@@ -95,6 +98,28 @@ def test_rows_that_are_no_opinion_are_counted_with_examples(
         "1 match several movies, which count as seen only: sabrina; "
         "1 match a movie but have no stars, and count as seen only: alien"
     )
+
+
+def test_the_examples_are_the_first_ones_of_the_file(search: TitleSearch, tmp_path: Path) -> None:
+    rows = ["x,Sabrina,5", "chasing amy,,5", "sabrina,,5", "Chasing Amy (1997),,5"]
+    rows += [f"no {number},,5" for number in range(40)] + ["chasing amy,,"] * 6
+    text = "\n".join(["title,original title,stars", *rows])
+    assert match(search, tmp_path, text).summary.endswith(
+        "; 40 match no movie: no 0, no 1, no 2 and 37 more; "
+        "10 match several movies, which count as seen only: x, chasing amy, sabrina and 7 more"
+    )
+
+
+def test_movies_of_one_title_are_seen_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    twins = search_of(dict.fromkeys(range(9, 0, -1), "Twins (1988)"))
+    assert match(twins, tmp_path, "title,stars\nTwins,5\n").feedback.seen == [*range(1, 10)]
+
+
+def test_a_movie_of_the_newest_year_is_not_newer_than_the_catalogue(
+    search: TitleSearch, tmp_path: Path
+) -> None:
+    summary = match(search, tmp_path, "title,year,stars\nHeat,1995,5\nNo,1997,5\n").summary
+    assert summary.endswith("; 1 match no movie: No (1997)")
 
 
 def test_a_row_without_a_title_is_named_by_its_id(search: TitleSearch, tmp_path: Path) -> None:
@@ -124,6 +149,7 @@ def test_a_row_without_a_title_is_named_by_its_id(search: TitleSearch, tmp_path:
         ("title,stars\nHeat,5,6\n", "cannot be read ("),
         (b"PK\x03\x04", "is packed; unpack it, and give the ratings.csv in it"),
         (b"title,stars\nL\xe9on,5\n", "cannot be read ("),
+        (b"titl\xe9,stars\nHeat,5\n", "cannot be read ("),
         ("userId,id,rating\n1,50,4\n2,50,4\n", "holds ratings of several users; keep those of one"),
     ],
 )

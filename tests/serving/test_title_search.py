@@ -35,6 +35,7 @@ def search() -> TitleSearch:
         ("empire strikes", 172),
         ("terminater", 195),
         ("12 monkeys", 7),
+        ("apolo 13", 28),
         ("leon", 181),
         ("sabrina 1995", 274),
         ("id:246", 246),
@@ -63,6 +64,9 @@ def test_a_title_is_found_as_people_type_it(search: TitleSearch, text: str, movi
         ("full metal jackt", "no movie is called that; did you mean Full Metal Jacket (1987)"),
         ("haet", "no movie is called that; did you mean Heat (1995) [id:273]"),
         ("apollo 14", "no movie is called that; did you mean Apollo 13 (1995) [id:28]"),
+        ("apollo", "no movie is called that; did you mean Apollo 13 (1995) [id:28]?"),
+        ("alien resurrection", "no movie is called that; did you mean Alien (1979) [id:183]?"),
+        ("funerall", "no movie is called that; did you mean Four Weddings and a Funeral (1994)"),
         (
             "empire",
             "no movie is called that; did you mean Empire Strikes Back, The (1980) [id:172]?",
@@ -70,6 +74,8 @@ def test_a_title_is_found_as_people_type_it(search: TitleSearch, text: str, movi
         ("weddings", "no movie is called that; did you mean Four Weddings and a Funeral (1994)"),
         ("Heat (2013)", "no movie is called that, and the catalogue ends in 1997; did you mean He"),
         ("Oppenheimer 2023", "no movie is called that, and the catalogue ends in 1997; give a t"),
+        ("zzzz 1997", "no movie is called that; give a title or an id of the data"),
+        ("(", "no movie is called that; give a title or an id of the data"),
         ("zzzz", "no movie is called that; give a title or an id of the data"),
         ("", "no movie is called that; give a title or an id of the data"),
         ("id:12", "no movie is called that; give a title or an id of the data"),
@@ -92,12 +98,38 @@ def test_a_text_that_may_mean_another_movie_is_asked_back(
     assert str(error.value).startswith(f'--liked "{text}": {message}')
 
 
+@pytest.mark.parametrize(
+    ("titles", "text", "movie"),
+    [
+        (["Wild! (2000)", "Wild (2000)"], "WILD! (2000)", 0),  # the title itself
+        (["Wild! (2000)", "Wild (2000)"], "wild (2000)", 1),
+        (["Blade Runner (1982)", "Blade Runner 2049 (2017)"], "blade runner 2049", 1),
+        (["Heat (1995)", "Heat (1996)"], "heat 1996", 1),  # not the one of another year
+        (["Chicken Run (2000)"], "chicken", 0),  # 7 of 10 letters
+        (["Casa Blue (1990)", "Casablanca (1942)"], "casablanka", 1),  # 4 errors, and 1
+        (["[[", "Heat (1995)"], "[[", 0),
+    ],
+)
+def test_a_title_is_found_among_others_that_are_like_it(
+    titles: list[str], text: str, movie: int
+) -> None:
+    search = search_of(dict(enumerate(titles)))
+    assert search.find(text, "--liked") == movie
+    assert movie in search.search(text, 2)["movie_id"]
+
+
+def test_a_year_without_a_movie_is_no_error() -> None:
+    with pytest.raises(StageError, match=r"no movie is called that; did you mean Heat \(1995\) \["):
+        search_of({2: "Heat (1995)"}).find("Haet (1950)", "--liked")
+
+
 def test_up_to_five_movies_are_proposed_in_one_line() -> None:
     many = search_of({movie: f"Film {movie} (1999)" for movie in range(10, 30)})
     with pytest.raises(StageError) as error:
         many.find("fil\nm", "--seen")
     assert str(error.value).startswith("--seen 'fil\\nm': no movie is called that; did you mean ")
     assert str(error.value).count("[id:") == 5
+    assert str(error.value).endswith("]?")
     with pytest.raises(StageError, match=r"^--liked \"x+\": no movie is called that; give a title"):
         many.find("x" * 10_000, "--liked")
 
@@ -114,6 +146,9 @@ def test_up_to_five_movies_are_proposed_in_one_line() -> None:
         ("starw", [50]),
         ("starwa", [50]),
         ("toy stro", [1]),
+        ("full metalj", [71]),
+        ("metalj", [71]),
+        ("((((((", []),
         ("zebra", []),
         ("zebra 1995", []),
         ("?", []),
@@ -126,6 +161,22 @@ def test_a_search_lists_the_movies_that_the_text_may_mean(
 ) -> None:
     limit = max(len(movies), 1) if not text else 12
     assert search.search(text, limit)["movie_id"].to_list() == movies
+
+
+def test_movies_of_one_title_are_named_by_their_popularity() -> None:
+    twins = search_of(dict.fromkeys(range(9, 0, -1), "Twins (1988)"))
+    with pytest.raises(StageError) as error:
+        twins.find("twins", "--liked")
+    names = ", ".join(f"Twins (1988) [id:{number}]" for number in (9, 8, 7, 6, 5))
+    assert str(error.value).endswith(f": 9 movies are called that; give one of {names} and 4 more")
+
+
+def test_movies_are_listed_by_their_popularity_then_by_their_ids() -> None:
+    catalogue = pl.DataFrame({"movie_id": [3, 1, 2, 4], "title": ["Heat"] * 4, "year": [1995] * 4})
+    movie_ids = pl.DataFrame({"movie_id": [1, 2, 3, 4], "raw_id": ["1", "2", "3", "4"]})
+    popularity = pl.DataFrame({"movie_id": [2, 3, 4], "positives": [5, 5, 9]})
+    search = TitleSearch(catalogue, movie_ids, popularity)
+    assert search.search("", 9)["movie_id"].to_list() == [4, 2, 3, 1]
 
 
 def test_names_are_found_together_as_one_by_one(search: TitleSearch) -> None:
