@@ -91,7 +91,10 @@ def _read_csv(path: Path) -> pl.DataFrame:
         content = path.read_bytes()
         if content[:2] == b"PK":
             raise StageError(f"{path}: is packed; unpack it, and give the ratings.csv in it")
-        header = content.partition(b"\n")[0].decode()
+        try:
+            header = content.decode().partition("\n")[0]
+        except UnicodeDecodeError:
+            raise StageError(f"{path}: is not in UTF-8; save it as UTF-8") from None
         separator = max(SEPARATORS, key=header.count)
         return pl.read_csv(content, infer_schema=False, separator=separator)
 

@@ -148,8 +148,8 @@ def test_a_row_without_a_title_is_named_by_its_id(search: TitleSearch, tmp_path:
         ("title,stars\nnothing,5\n", "matches no movie (nothing); give titles or ids of the cat"),
         ("title,stars\nHeat,5,6\n", "cannot be read ("),
         (b"PK\x03\x04", "is packed; unpack it, and give the ratings.csv in it"),
-        (b"title,stars\nL\xe9on,5\n", "cannot be read ("),
-        (b"titl\xe9,stars\nHeat,5\n", "cannot be read ("),
+        (b"title,stars\nL\xe9on,5\n", "is not in UTF-8; save it as UTF-8"),
+        (b"titl\xe9,stars\nHeat,5\n", "is not in UTF-8; save it as UTF-8"),
         ("userId,id,rating\n1,50,4\n2,50,4\n", "holds ratings of several users; keep those of one"),
     ],
 )
