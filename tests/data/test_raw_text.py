@@ -146,6 +146,7 @@ def test_the_first_row_and_the_columns_are_text(tmp_path: Path) -> None:
             "correct it, or put a field that contains ',' in quotes",
         ),
         (b"a,b\n1,\xe9,5\n", "is not in UTF-8; save it as UTF-8"),
+        (b"a,\xe9\n1,2,3\n", "line 2 has more fields than the first line; correct it, or put"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
