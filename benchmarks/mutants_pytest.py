@@ -6,6 +6,7 @@ knows only the first test of a fixture that several tests share.
 
 import gc
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,8 @@ called_by_fixture: dict[pytest.FixtureDef, set[str]] = {}
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests by the seconds that they took, and their modules by the quickest one.
 
-    Tests that start a process are left out: no code is changed in it.
+    The tests of the changed module are the first ones: they notice most mutants. Tests that start a
+    process are left out: no code is changed in it.
     """
     in_process = [item for item in items if PROCESSES.isdisjoint(item.obj.__code__.co_names)]
     config.hook.pytest_deselected(items=[item for item in items if item not in in_process])
@@ -32,7 +34,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     quickest: dict[Path, float] = {}
     for item in items:
         quickest[item.path] = min(quickest.get(item.path, FAR), seconds.get(item.nodeid, FAR))
-    items.sort(key=lambda item: (quickest[item.path], item.path, seconds.get(item.nodeid, FAR)))
+    module = os.environ.get("MUTANT_UNDER_TEST", "").rpartition(".")[0].rpartition(".")[2]
+    items.sort(
+        key=lambda item: (
+            item.path.stem != f"test_{module}",
+            *(quickest[item.path], item.path, seconds.get(item.nodeid, FAR)),
+        )
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

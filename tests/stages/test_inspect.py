@@ -128,6 +128,17 @@ def test_files_of_every_format_are_described(
     assert lines[len(described)] == "rows: 1"
 
 
+def test_files_that_are_not_read_are_listed(raw: Path) -> None:
+    (raw / "u.data").write_text("1\t10\t4\t5\n")
+    for name in ("u.user", "README", "u.info"):
+        (raw / name).write_text("")
+    (raw / "mku.d").mkdir()
+    assert lines_of(raw)[3] == "not read: README, u.info, u.user"
+    (raw / "u.data").unlink()
+    with pytest.raises(StageError, match=rf"^{raw}: has no ratings file; add one named "):
+        lines_of(raw)
+
+
 def test_files_of_parquet_have_no_separator(raw: Path) -> None:
     ratings = {"userId": [1, 2, 3, 4], "item": [7] * 4, "rating": [4.0, None, 5.0, 1.0]}
     pl.DataFrame(ratings | {"timestamp": [5] * 4}).write_parquet(raw / "ratings.parquet")
@@ -290,6 +301,17 @@ def test_a_large_file_is_sampled_and_its_rows_are_estimated(raw: Path) -> None:
     assert 9_500 <= int(line.split()[2].replace(",", "").rstrip(";")) <= 10_500
     sizes = [text for text in lines_of(raw) if text.startswith("ratings: ratings.csv")]
     assert sizes == ["ratings: ratings.csv, 0.2 MB, separator ','"]
+
+
+def test_the_largest_count_of_a_sample_may_not_be_that_of_the_file(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{n % 50},{n},{n % 300 + 1},{10**9 + n}\n" for n in range(600)]
+    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "".join(rows))
+    assert "  rating_max: 300.0" in lines_of(raw)
+    monkeypatch.setattr(raw_sample, "WHOLE_FILE", 1000)
+    monkeypatch.setattr(raw_sample, "HEAD", 8000)
+    assert "  rating_max: 1000000" in lines_of(raw)
 
 
 def test_an_estimate_has_two_digits() -> None:
