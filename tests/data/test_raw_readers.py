@@ -6,7 +6,12 @@ import pytest
 from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.data.raw_formats import RawFiles, find_files, raw_file_names
-from stages.data.raw_readers import U_ITEM_GENRES, read_movies, read_ratings
+from stages.data.raw_readers import (
+    U_ITEM_GENRES,
+    find_movie_columns,
+    read_movies,
+    read_ratings,
+)
 from tests.conftest import ROOT
 from tests.raw_folder import DEFAULT_COLUMNS, clean_folder, run_clean
 
@@ -105,6 +110,7 @@ TITLE_YEARS = {
     "Too Short (199)": None,
     "Too Long (19999)": None,
     "Open 1999)": None,
+    "Other Digits (\u0661\u0669\u0669\u0669)": None,
 }
 
 
@@ -288,7 +294,11 @@ def test_raw_ratings_are_text_with_null_for_empty_fields(
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("ratings.dat", ["1::2::3::4", "1::2::3"]), ("u.data", ["1\t2\t3\t4", "1\t2\t3"])],
+    [
+        ("ratings.dat", ["1::2::3::4", "1::2::3"]),
+        ("ratings.dat", ["1::2::3::4", "1::2::3:4"]),
+        ("u.data", ["1\t2\t3\t4", "1\t2\t3"]),
+    ],
 )
 def test_a_file_without_a_header_has_four_fields(
     name: str, rows: list[str], tmp_path: Path
@@ -388,4 +398,55 @@ def test_titles_get_the_year_of_their_column(tmp_path: Path) -> None:
     assert movies.select("title", "year").rows() == [
         *(("A (1999)", 1999), ("B (2001)", 2001), ("C", None), (None, 1999), (None, None)),
         *(("D (2000)", 2000), ("E", None), ("F (99999) (1998)", 1998), ("G H", None)),
+    ]
+
+
+def test_movies_of_a_ratings_file_have_their_first_values_in_the_order_of_the_file(
+    tmp_path: Path,
+) -> None:
+    movies = range(100, 0, -1)
+    years = [None, 1990, 1980]
+    rows = [
+        f"1,{movie},4,5,{'' if year is None else year + movie % 7}\n"
+        for year in years
+        for movie in movies
+    ]
+    text = "userId,movieId,rating,timestamp,year\n" + "".join(rows) + "1,,4,5,1990\n"
+    _, table = raw_tables(tmp_path, {"ratings.csv": text})
+    assert table.select("movie_id", "year").rows() == [
+        (str(movie), year + movie % 7) for year in years[1:] for movie in movies
+    ]
+
+
+def test_the_columns_of_movies_in_a_ratings_file_are_found(tmp_path: Path) -> None:
+    def found(ratings: str, movies: str = "") -> dict[str, str]:
+        (tmp_path / "ratings.csv").write_text(f"userId,movieId,rating,timestamp{ratings}\n")
+        (tmp_path / "movies.csv").write_text(f"movieId{movies}\n")
+        files = RawFiles("table", "ratings.csv", "movies.csv" if movies else "")
+        return find_movie_columns(tmp_path, files, DEFAULT_COLUMNS)
+
+    assert found("") == {}
+    assert found(",Year,genre,x") == {"year": "Year", "genres": "genre"}
+    assert found(",Year,genre,x", ",genres,title,year") == {"year": "Year", "genres": "genre"}
+    two_titles = ",title,movie_title"
+    for ratings, movies, name in (
+        (two_titles, "", "ratings"),
+        (two_titles, ",title", "ratings"),
+        (",title", two_titles, "movies"),
+    ):
+        message = f"^{tmp_path}/{name}.csv: has the columns 'title' and 'movie_title', and each may"
+        with pytest.raises(StageError, match=message):
+            found(ratings, movies)
+    (tmp_path / "ratings.dat").write_text("1::2::3::4\n")
+    files = RawFiles("dat", "ratings.dat", "")
+    assert find_movie_columns(tmp_path, files, DEFAULT_COLUMNS) == {}
+
+
+def test_titles_and_years_of_parquet_may_be_numbers(tmp_path: Path) -> None:
+    table = {"movieId": [1, 2, 3], "title": [1984, 300, None], "year": [1956, None, 1999]}
+    pl.DataFrame(table).write_parquet(tmp_path / "movies.parquet")
+    files = RawFiles("table", "ratings.csv", "movies.parquet")
+    assert read_movies(tmp_path, files, DEFAULT_COLUMNS).rows() == [
+        *((1, "1984 (1956)", 1956, [], None), (2, "300", None, [], None)),
+        (3, None, 1999, [], None),
     ]

@@ -12,6 +12,7 @@ from stages.data.raw_text import (
     missing_to_null,
     read_columns,
     read_first_rows,
+    read_header,
     read_split_lines,
     read_table,
 )
@@ -114,6 +115,16 @@ def test_quotes_are_looked_for_only_where_there_may_be_some(tmp_path: Path) -> N
         header_options(path)
     # A header in another encoding has a separator as well; its text is refused later.
     assert header_options(write(tmp_path, b"\xe9;b;c,d\n"))["separator"] == ";"
+
+
+def test_the_names_of_a_header_may_be_in_quotes(tmp_path: Path) -> None:
+    for text, names in {
+        b'\xef\xbb\xbf"a,b",c,d\n1,"2\n': ["a,b", "c", "d"],
+        b'a;"b;c"\n': ["a", "b;c"],
+        b'a"|b"\n': ['a"', 'b"'],
+        b'a\tb "c"\r\n1\t2\n': ["a", 'b "c"'],
+    }.items():
+        assert read_header(write(tmp_path, text)) == names
 
 
 def test_of_equally_frequent_separators_the_first_one_counts(tmp_path: Path) -> None:
