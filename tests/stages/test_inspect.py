@@ -181,16 +181,19 @@ def test_a_run_with_the_block_reads_the_folder(raw: Path) -> None:
 
 def test_the_block_names_this_folder_and_says_what_is_guessed(raw: Path) -> None:
     (raw / "ratings.csv").write_text(BOOKS)
-    lines = lines_of(Path("raw"))
-    start = lines.index("params: replace these sections of params.yaml")
-    assert lines[start + 1 : start + 4] == ["", "data:", f"  source: {raw}"]
-    assert lines[-1] == "# a rating of 8 makes a positive, unless you set min_rating"
-    edit_params(raw.parent, data__source=str(raw.parent))
-    assert f"  source: {raw}" in lines_of(Path("raw"))
-    edit_params(raw.parent, data__source="raw")
-    lines = lines_of(raw)
-    start = lines.index("params: replace these sections of params.yaml")
-    assert lines[start + 2] == "clean:"
+    for source, sections in {
+        "ml-100k": ["data", "clean", "positives"],
+        str(raw.parent): ["data", "clean", "positives"],
+        "raw": ["clean", "positives"],
+    }.items():
+        edit_params(raw.parent, data__source=source)
+        lines = lines_of(Path("raw"))
+        start = lines.index("params: replace these sections of params.yaml") + 1
+        assert lines[start] == ""
+        block = YAML(typ="safe", pure=True).load("\n".join(lines[start:]))
+        assert list(block) == sections
+        assert "data" not in block or block["data"]["source"] == str(raw)
+        assert lines[-1] == "# a rating of 8 makes a positive, unless you set min_rating"
 
 
 def test_a_file_of_interactions_has_no_ratings_and_needs_no_scale(raw: Path) -> None:
