@@ -306,15 +306,12 @@ def test_a_large_file_is_sampled_and_its_rows_are_estimated(raw: Path) -> None:
     assert sizes == ["ratings: ratings.csv, 0.2 MB, separator ','"]
 
 
-def test_the_largest_count_of_a_sample_may_not_be_that_of_the_file(
-    raw: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [f"{n % 50},{n},{n % 300 + 1},{10**9 + n}\n" for n in range(600)]
-    (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "".join(rows))
-    assert "  rating_max: 300.0" in lines_of(raw)
-    monkeypatch.setattr(raw_sample, "WHOLE_FILE", 1000)
-    monkeypatch.setattr(raw_sample, "HEAD", 8000)
-    assert "  rating_max: 1000000" in lines_of(raw)
+@pytest.mark.usefixtures("small_samples")
+def test_the_largest_count_of_a_sample_may_not_be_that_of_the_file(raw: Path) -> None:
+    for num_rows, highest in ((20, 300), (600, 1_000_000)):
+        rows = [f"{n % 7},{n},{300 - n % 200},{10**9 + n}\n" for n in range(num_rows)]
+        (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "".join(rows))
+        assert f"  rating_max: {highest}" in lines_of(raw)
 
 
 def test_an_estimate_has_two_digits() -> None:
