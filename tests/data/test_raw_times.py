@@ -5,7 +5,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.data import raw_times
-from stages.data.raw_times import FORMS, to_seconds
+from stages.data.raw_times import FORMS, LATEST_TIME, check_times, to_seconds
 
 SECONDS = 1112486027  # 2005-04-02 23:53:47
 
@@ -126,3 +126,15 @@ def test_years_and_numbers_of_days_are_no_seconds(numbers: list, name: str) -> N
 @pytest.mark.parametrize("numbers", [[1899, 2000], [2000, 2101], [7_304, 9_000], [1, 73_051], [0]])
 def test_positions_are_times(numbers: list[int]) -> None:
     assert to_seconds(pl.Series(numbers), "r").to_list() == numbers
+
+
+def test_the_first_time_that_is_out_of_range_is_named() -> None:
+    for late in (-1, LATEST_TIME + 1):
+        ratings = pl.DataFrame({"row": [2, 5, 6, 8], "timestamp": [0, LATEST_TIME, late, late]})
+        check_times(ratings.head(2), "r")
+        message = (
+            "r: data row 7 has a time before 1970 or after 2100; give seconds since 1970 (divide "
+            "milliseconds by 1,000), or a date in this range"
+        )
+        with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+            check_times(ratings, "r")
