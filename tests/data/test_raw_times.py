@@ -70,7 +70,13 @@ def test_numbers_that_are_dates_are_named(number: int) -> None:
     assert to_seconds(pl.Series([1, 2, number]), "r").to_list() == [1, 2, number]
 
 
-@pytest.mark.parametrize("number", [19000101, 21001231, 20050101, 20051231, 200501, 200512])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(19000101, 21001231, 20050101, 20051231, 200501, 200512, 190001, 210012),
+        *(200512311012, 21001231235959),
+    ],
+)
 def test_the_first_and_last_days_and_months_are_dates(number: int) -> None:
     message = f"r: data row 1 has the time {number}, which looks like a date; write {FORMS}"
     with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
