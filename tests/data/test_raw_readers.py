@@ -350,6 +350,9 @@ def test_movies_need_an_id(tmp_path: Path) -> None:
     files = RawFiles("table", "ratings.csv", "movies.parquet")
     with pytest.raises(StageError, match=r"movies\.parquet: has no column 'movieId' among title"):
         read_movies(tmp_path, files, DEFAULT_COLUMNS)
+    (tmp_path / "ratings.csv").write_text("userId,title\n1,A\n")
+    with pytest.raises(StageError, match=r"ratings\.csv: has no column 'movieId' among userId, t"):
+        read_movies(tmp_path, RawFiles("table", "ratings.csv", ""), DEFAULT_COLUMNS)
 
 
 @pytest.mark.parametrize(
