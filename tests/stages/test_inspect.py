@@ -78,7 +78,7 @@ FIXED = [
     (
         {
             "x.inter": "user_id\titem_id:token\ttimestamp\n1\t10\t5\n",
-            "x.item": 'item_id:token\tmovie_title\n10\t"A\n',
+            "x.item": 'item_id:token\tmovie_title\n10\t"A"\n',
         },
         [
             "format: RecBole atomic files",
@@ -88,7 +88,7 @@ FIXED = [
             "  timestamp      timestamp   5",
             "movies: x.item, 0.0 MB, separator tab",
             "  item_id:token  item        10",
-            '  movie_title    title       "A',
+            '  movie_title    title       "A"',
         ],
     ),
     (
