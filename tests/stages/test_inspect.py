@@ -92,6 +92,21 @@ FIXED = [
         ],
     ),
     (
+        {"ratings.csv": "userId,Name,movieId,rating,timestamp,genre,title\n1,x,10,4,5,War,A\n"},
+        [
+            "format: tables with named columns",
+            "ratings: ratings.csv, 0.0 MB, separator ','",
+            "  userId     user        1",
+            "  Name       (not read)  x",
+            "  movieId    item        10",
+            "  rating     rating      4",
+            "  timestamp  timestamp   5",
+            "  genre      genres      War",
+            "  title      title       A",
+            "movies: no file, so the catalogue consists of the rated movies",
+        ],
+    ),
+    (
         {
             "ratings.csv": "userId,movieId,rating,timestamp,genre\n1,10,4,5,x\n",
             "movies.csv": f"movieId,genres,title,{'n' * 24},{'m' * 25}\n10,,{'a' * 24},"
@@ -116,7 +131,7 @@ FIXED = [
 ]
 
 
-@pytest.mark.parametrize(("texts", "described"), FIXED, ids=["dat", "100k", "recbole", "csv"])
+@pytest.mark.parametrize(("texts", "described"), FIXED, ids=["dat", "u", "recbole", "one", "csv"])
 def test_files_of_every_format_are_described(
     texts: dict[str, str], described: list[str], raw: Path
 ) -> None:
