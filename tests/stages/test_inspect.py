@@ -78,7 +78,7 @@ FIXED = [
     (
         {
             "x.inter": "user_id\titem_id:token\ttimestamp\n1\t10\t5\n",
-            "x.item": 'item_id:token\tmovie_title\n10\t"A"\n',
+            "x.item": 'item_id:token\tmovie_title\n10\t"A"\n11\t"B\n',
         },
         [
             "format: RecBole atomic files",
@@ -87,8 +87,8 @@ FIXED = [
             "  item_id:token  item        10",
             "  timestamp      timestamp   5",
             "movies: x.item, 0.0 MB, separator tab",
-            "  item_id:token  item        10",
-            '  movie_title    title       "A"',
+            "  item_id:token  item        10, 11",
+            '  movie_title    title       "A", "B',
         ],
     ),
     (
