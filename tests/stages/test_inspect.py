@@ -78,7 +78,7 @@ FIXED = [
     (
         {
             "x.inter": "user_id\titem_id:token\ttimestamp\n1\t10\t5\n",
-            "x.item": 'item_id:token\tmovie_title\n10\t"A"\n11\t"B\n',
+            "x.item": 'item_id:token\tmovie_title\tclass\n10\t"A"\tWar\n11\t"B\n',
         },
         [
             "format: RecBole atomic files",
@@ -89,6 +89,7 @@ FIXED = [
             "movies: x.item, 0.0 MB, separator tab",
             "  item_id:token  item        10, 11",
             '  movie_title    title       "A", "B',
+            "  class          genres      War, ",
         ],
     ),
     (
