@@ -155,6 +155,13 @@ def test_files_that_are_not_read_are_listed(raw: Path) -> None:
         lines_of(raw)
 
 
+def test_a_path_that_is_no_folder_is_named(raw: Path) -> None:
+    (raw / "u.data").write_text("1\t10\t4\t5\n")
+    for path in (raw / "no", raw / "u.data"):
+        message = f"{path}: is no folder; give the folder of the ratings file"
+        assert lines_and_error(path) == ([], message)
+
+
 def test_files_of_parquet_have_no_separator(raw: Path) -> None:
     ratings = {"userId": [1, 2, 3, 4], "item": [7] * 4, "rating": [4.0, None, 5.0, 1.0]}
     pl.DataFrame(ratings | {"timestamp": [5] * 4}).write_parquet(raw / "ratings.parquet")
