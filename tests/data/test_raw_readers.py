@@ -317,11 +317,11 @@ def test_quotes_in_files_of_fixed_names_are_characters(tmp_path: Path) -> None:
         text = "".join(separator.join(row) + "\n" for row in ('"1abc', 'x"yz'))
         ratings, _ = raw_tables(folder, {name: text})
         assert ratings.rows() == [('"', "1", "a", "b"), ("x", '"', "y", "z")]
-    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "x\n2\t"B\tWar\n'
+    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "x\n2\t"B\tWar\n3\t"C\n'
     inter = "user_id\titem_id\ttimestamp\n"
     _, movies = raw_tables(tmp_path, {"x.inter": inter, "x.item": items})
-    assert movies["title"].to_list() == ['"A" is', '"B']
-    assert movies["genres"].to_list() == [["War", '"x'], ["War"]]
+    assert movies["title"].to_list() == ['"A" is', '"B', '"C']
+    assert movies["genres"].to_list() == [["War", '"x'], ["War"], []]
 
 
 def test_ratings_may_lack_only_in_files_of_interactions(tmp_path: Path) -> None:
