@@ -317,11 +317,11 @@ def test_quotes_in_files_of_fixed_names_are_characters(tmp_path: Path) -> None:
         text = "".join(separator.join(row) + "\n" for row in ('"1abc', 'x"yz'))
         ratings, _ = raw_tables(folder, {name: text})
         assert ratings.rows() == [('"', "1", "a", "b"), ("x", '"', "y", "z")]
-    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "x\n2\t"B\tWar\n3\t"C\n'
+    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "X\n2\t"B\tWar\n3\t"C\n'
     inter = "user_id\titem_id\ttimestamp\n"
     _, movies = raw_tables(tmp_path, {"x.inter": inter, "x.item": items})
     assert movies["title"].to_list() == ['"A" is', '"B', '"C']
-    assert movies["genres"].to_list() == [["War", '"x'], ["War"], []]
+    assert movies["genres"].to_list() == [["War", '"X'], ["War"], []]
 
 
 def test_ratings_may_lack_only_in_files_of_interactions(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_the_columns_of_movies_in_a_ratings_file_are_found(tmp_path: Path) -> No
         message = f"^{tmp_path}/{name}.csv: has the columns 'title' and 'movie_title', and each may"
         with pytest.raises(StageError, match=message):
             found(ratings, movies)
-    (tmp_path / "ratings.dat").write_text("1::2::3::4\n")
+    (tmp_path / "ratings.dat").write_text("title::2::3::4\n")  # a user of this name
     files = RawFiles("dat", "ratings.dat", "")
     assert find_movie_columns(tmp_path, files, DEFAULT_COLUMNS) == {}
 
