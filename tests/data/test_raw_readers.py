@@ -440,9 +440,10 @@ def test_the_columns_of_movies_in_a_ratings_file_are_found(tmp_path: Path) -> No
         message = f"^{tmp_path}/{name}.csv: has the columns 'title' and 'movie_title', and each may"
         with pytest.raises(StageError, match=message):
             found(ratings, movies)
-    (tmp_path / "ratings.dat").write_text("title::2::3::4\n")  # a user of this name
-    files = RawFiles("dat", "ratings.dat", "")
-    assert find_movie_columns(tmp_path, files, DEFAULT_COLUMNS) == {}
+    # A user may have any name.
+    for kind, name, separator in (("dat", "ratings.dat", "::"), ("ml-100k", "u.data", "\t")):
+        (tmp_path / name).write_text(separator.join(["title", "2", "3", "4"]) + "\n")
+        assert find_movie_columns(tmp_path, RawFiles(kind, name, ""), DEFAULT_COLUMNS) == {}
 
 
 def test_titles_and_years_of_parquet_may_be_numbers(tmp_path: Path) -> None:

@@ -32,7 +32,13 @@ def test_the_separator_is_the_most_frequent_one_of_the_header(
     assert header_options(path) == {"separator": separator, "quote_char": None}
 
 
-@pytest.mark.parametrize("content", [b'a,b\n1,"x\ny"\n', b'a,b\n1,"x\ny"', b'a,b\r\n1,"x\ny"\r\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b'a,b\n1,"x\ny"\n', b'a,b\n1,"x\ny"', b'a,b\r\n1,"x\ny"\r\n'),
+        b'a;b\n1;"x\ny"\n',
+    ],
+)
 def test_a_quoted_field_may_span_lines(content: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, content)
     table = read_table(path, ["a", "b"], ["a"], **header_options(path))
@@ -100,10 +106,11 @@ def test_files_that_are_no_plain_text_are_named(tmp_path: Path) -> None:
 
 
 def test_old_line_ends_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, b"a,b\r1,2\r")
-    message = f"{path}: has carriage returns as line ends; save it with line feeds"
-    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
-        header_options(path)
+    for content in (b"a,b\r1,2\r", b"a,b\rX\n", b"a,b\r \n"):
+        path = write(tmp_path, content)
+        message = f"{path}: has carriage returns as line ends; save it with line feeds"
+        with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+            header_options(path)
     for content in (b"a;b,c;d\r\n1\r2", b"a;b,c;d\n"):
         assert header_options(write(tmp_path, content))["separator"] == ";"
 
@@ -193,6 +200,14 @@ def test_a_record_within_quotes_is_refused_by_its_keys(tmp_path: Path) -> None:
     assert read_table(path, ["a", "c"], ["a"], **options).rows() == [("1", "y\nz,w,w")]
     with pytest.raises(StageError, match=r": line 2 opens a quote that other records follow"):
         read_table(path, ["a", "b"], ["b"], **options)
+
+
+def test_quotes_within_fields_hold_no_records_in_a_file_that_begins_with_empty_lines(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, b'\n\na,b\n1,5" x\n2,6" y\n')
+    table = read_table(path, ["a", "b"], ["a"], **header_options(path))
+    assert table.rows() == [("1", '5" x'), ("2", '6" y')]
 
 
 def test_lines_need_all_fields(tmp_path: Path) -> None:
