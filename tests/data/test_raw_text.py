@@ -105,6 +105,13 @@ def test_files_that_are_no_plain_text_are_named(tmp_path: Path) -> None:
         assert header_options(write(tmp_path, text))["separator"] == ","
 
 
+@pytest.mark.parametrize("size", [7, 8, 9, 20])
+def test_a_file_of_empty_lines_is_empty(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path, b"\n" * size)
+    with pytest.raises(StageError, match=rf"^{path}: is empty; add the data$"):
+        read_first_rows(path, 1, separator=",")
+
+
 def test_old_line_ends_are_refused(tmp_path: Path) -> None:
     for content in (b"a,b\r1,2\r", b"a,b\rX\n", b"a,b\r \n"):
         path = write(tmp_path, content)
