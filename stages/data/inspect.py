@@ -166,7 +166,7 @@ def _describe_times(times: pl.Series, where: str) -> str:
     if not len(seconds):
         return "none that can be read"
     first, last = seconds.min(), seconds.max()
-    is_number = to_numbers(times).count() > times.count() / 2
+    is_number = to_numbers(times).count() >= len(seconds)
     unit = next((unit for least, unit in UNITS.items() if last >= least), "seconds")
     unit = unit if is_number else "dates"
     if last > LATEST_TIME or first < 0:

@@ -99,6 +99,8 @@ def test_the_name_of_data_columns_decides_between_two_meanings() -> None:
     names = {"user": "userid", "item": "PARENT-ASIN", "rating": "value"}
     assert list(find(header, **names).values()) == ["userid", "parent_asin", "value", "timestamp"]
     assert find("a:b,item,timestamp", "item timestamp", user="a:b")["user_id"] == "a:b"
+    header = "userid:token,user_id:token,USERID,item,rating,timestamp"
+    assert find(header, user="user_id")["user_id"] == "user_id:token"
 
 
 def test_all_missing_columns_are_named_at_once() -> None:

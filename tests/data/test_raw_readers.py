@@ -6,7 +6,12 @@ import pytest
 from stages.common.params import YAML
 from stages.common.stage import StageError
 from stages.data.raw_formats import RawFiles, find_files, raw_file_names
-from stages.data.raw_readers import U_ITEM_GENRES, read_movies, read_ratings
+from stages.data.raw_readers import (
+    U_ITEM_GENRES,
+    find_movie_columns,
+    read_movies,
+    read_ratings,
+)
 from tests.conftest import ROOT
 from tests.raw_folder import DEFAULT_COLUMNS, clean_folder, run_clean
 
@@ -105,6 +110,7 @@ TITLE_YEARS = {
     "Too Short (199)": None,
     "Too Long (19999)": None,
     "Open 1999)": None,
+    "Other Digits (\u0661\u0669\u0669\u0669)": None,
 }
 
 
@@ -288,7 +294,11 @@ def test_raw_ratings_are_text_with_null_for_empty_fields(
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("ratings.dat", ["1::2::3::4", "1::2::3"]), ("u.data", ["1\t2\t3\t4", "1\t2\t3"])],
+    [
+        ("ratings.dat", ["1::2::3::4", "1::2::3"]),
+        ("ratings.dat", ["1::2::3::4", "1::2::3:4"]),
+        ("u.data", ["1\t2\t3\t4", "1\t2\t3"]),
+    ],
 )
 def test_a_file_without_a_header_has_four_fields(
     name: str, rows: list[str], tmp_path: Path
@@ -307,11 +317,11 @@ def test_quotes_in_files_of_fixed_names_are_characters(tmp_path: Path) -> None:
         text = "".join(separator.join(row) + "\n" for row in ('"1abc', 'x"yz'))
         ratings, _ = raw_tables(folder, {name: text})
         assert ratings.rows() == [('"', "1", "a", "b"), ("x", '"', "y", "z")]
-    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "x\n2\t"B\tWar\n'
+    items = 'item_id:token\tmovie_title\tclass\n1\t"A" is\tWar "X\n2\t"B\tWar\n3\t"C\n'
     inter = "user_id\titem_id\ttimestamp\n"
     _, movies = raw_tables(tmp_path, {"x.inter": inter, "x.item": items})
-    assert movies["title"].to_list() == ['"A" is', '"B']
-    assert movies["genres"].to_list() == [["War", '"x'], ["War"]]
+    assert movies["title"].to_list() == ['"A" is', '"B', '"C']
+    assert movies["genres"].to_list() == [["War", '"X'], ["War"], []]
 
 
 def test_ratings_may_lack_only_in_files_of_interactions(tmp_path: Path) -> None:
@@ -340,6 +350,9 @@ def test_movies_need_an_id(tmp_path: Path) -> None:
     files = RawFiles("table", "ratings.csv", "movies.parquet")
     with pytest.raises(StageError, match=r"movies\.parquet: has no column 'movieId' among title"):
         read_movies(tmp_path, files, DEFAULT_COLUMNS)
+    (tmp_path / "ratings.csv").write_text("userId,title\n1,A\n")
+    with pytest.raises(StageError, match=r"ratings\.csv: has no column 'movieId' among userId, t"):
+        read_movies(tmp_path, RawFiles("table", "ratings.csv", ""), DEFAULT_COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -388,4 +401,56 @@ def test_titles_get_the_year_of_their_column(tmp_path: Path) -> None:
     assert movies.select("title", "year").rows() == [
         *(("A (1999)", 1999), ("B (2001)", 2001), ("C", None), (None, 1999), (None, None)),
         *(("D (2000)", 2000), ("E", None), ("F (99999) (1998)", 1998), ("G H", None)),
+    ]
+
+
+def test_movies_of_a_ratings_file_have_their_first_values_in_the_order_of_the_file(
+    tmp_path: Path,
+) -> None:
+    movies = range(100, 0, -1)
+    years = [None, 1990, 1980]
+    rows = [
+        f"1,{movie},4,5,{'' if year is None else year + movie % 7}\n"
+        for year in years
+        for movie in movies
+    ]
+    text = "userId,movieId,rating,timestamp,year\n" + "".join(rows) + "1,,4,5,1990\n"
+    _, table = raw_tables(tmp_path, {"ratings.csv": text})
+    assert table.select("movie_id", "year").rows() == [
+        (str(movie), year + movie % 7) for year in years[1:] for movie in movies
+    ]
+
+
+def test_the_columns_of_movies_in_a_ratings_file_are_found(tmp_path: Path) -> None:
+    def found(ratings: str, movies: str = "") -> dict[str, str]:
+        (tmp_path / "ratings.csv").write_text(f"userId,movieId,rating,timestamp{ratings}\n")
+        (tmp_path / "movies.csv").write_text(f"movieId{movies}\n")
+        files = RawFiles("table", "ratings.csv", "movies.csv" if movies else "")
+        return find_movie_columns(tmp_path, files, DEFAULT_COLUMNS)
+
+    assert found("") == {}
+    assert found(",Year,genre,x") == {"year": "Year", "genres": "genre"}
+    assert found(",Year,genre,x", ",genres,title,year") == {"year": "Year", "genres": "genre"}
+    two_titles = ",title,movie_title"
+    for ratings, movies, name in (
+        (two_titles, "", "ratings"),
+        (two_titles, ",title", "ratings"),
+        (",title", two_titles, "movies"),
+    ):
+        message = f"^{tmp_path}/{name}.csv: has the columns 'title' and 'movie_title', and each may"
+        with pytest.raises(StageError, match=message):
+            found(ratings, movies)
+    # A user may have any name.
+    for kind, name, separator in (("dat", "ratings.dat", "::"), ("ml-100k", "u.data", "\t")):
+        (tmp_path / name).write_text(separator.join(["title", "2", "3", "4"]) + "\n")
+        assert find_movie_columns(tmp_path, RawFiles(kind, name, ""), DEFAULT_COLUMNS) == {}
+
+
+def test_titles_and_years_of_parquet_may_be_numbers(tmp_path: Path) -> None:
+    table = {"movieId": [1, 2, 3], "title": [1984, 300, None], "year": [1956, None, 1999]}
+    pl.DataFrame(table).write_parquet(tmp_path / "movies.parquet")
+    files = RawFiles("table", "ratings.csv", "movies.parquet")
+    assert read_movies(tmp_path, files, DEFAULT_COLUMNS).rows() == [
+        *((1, "1984 (1956)", 1956, [], None), (2, "300", None, [], None)),
+        (3, None, 1999, [], None),
     ]

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from stages.data import raw_sample
-from stages.data.raw_sample import sample_files
+from stages.data.raw_sample import Sample, sample_files
 
 HEADER = "userId,movieId,rating,timestamp\n"
 
@@ -22,10 +22,15 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 def test_a_small_file_is_read_whole(folders: tuple[Path, Path]) -> None:
     raw, target = folders
-    (raw / "ratings.csv").write_text(HEADER + "1,2,3,4\n")
-    sample = sample_files(raw, ["ratings.csv"], target)["ratings.csv"]
-    assert sample.share == 1
-    assert (target / "ratings.csv").read_text() == HEADER + "1,2,3,4\n"
+    texts = {"small.csv": HEADER + "1,2,3,4\n", "last.csv": HEADER + "1,2,3,4\n" * 121}
+    for name, text in texts.items():
+        (raw / name).write_text(text)
+    assert sample_files(raw, texts, target) == {
+        "small.csv": Sample(size=40, share=1, head_rows=40),
+        "last.csv": Sample(size=1000, share=1, head_rows=1000),
+    }
+    for name, text in texts.items():
+        assert (target / name).read_text() == text
 
 
 def test_a_sample_has_whole_lines_from_the_start_to_the_end(folders: tuple[Path, Path]) -> None:

@@ -12,6 +12,7 @@ from stages.data.raw_text import (
     missing_to_null,
     read_columns,
     read_first_rows,
+    read_header,
     read_split_lines,
     read_table,
 )
@@ -31,7 +32,13 @@ def test_the_separator_is_the_most_frequent_one_of_the_header(
     assert header_options(path) == {"separator": separator, "quote_char": None}
 
 
-@pytest.mark.parametrize("content", [b'a,b\n1,"x\ny"\n', b'a,b\n1,"x\ny"', b'a,b\r\n1,"x\ny"\r\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b'a,b\n1,"x\ny"\n', b'a,b\n1,"x\ny"', b'a,b\r\n1,"x\ny"\r\n'),
+        b'a;b\n1;"x\ny"\n',
+    ],
+)
 def test_a_quoted_field_may_span_lines(content: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, content)
     table = read_table(path, ["a", "b"], ["a"], **header_options(path))
@@ -98,11 +105,19 @@ def test_files_that_are_no_plain_text_are_named(tmp_path: Path) -> None:
         assert header_options(write(tmp_path, text))["separator"] == ","
 
 
+@pytest.mark.parametrize("size", [7, 8, 9, 20])
+def test_a_file_of_empty_lines_is_empty(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path, b"\n" * size)
+    with pytest.raises(StageError, match=rf"^{path}: is empty; add the data$"):
+        read_first_rows(path, 1, separator=",")
+
+
 def test_old_line_ends_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, b"a,b\r1,2\r")
-    message = f"{path}: has carriage returns as line ends; save it with line feeds"
-    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
-        header_options(path)
+    for content in (b"a,b\r1,2\r", b"a,b\rX\n", b"a,b\r \n"):
+        path = write(tmp_path, content)
+        message = f"{path}: has carriage returns as line ends; save it with line feeds"
+        with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+            header_options(path)
     for content in (b"a;b,c;d\r\n1\r2", b"a;b,c;d\n"):
         assert header_options(write(tmp_path, content))["separator"] == ";"
 
@@ -114,6 +129,16 @@ def test_quotes_are_looked_for_only_where_there_may_be_some(tmp_path: Path) -> N
         header_options(path)
     # A header in another encoding has a separator as well; its text is refused later.
     assert header_options(write(tmp_path, b"\xe9;b;c,d\n"))["separator"] == ";"
+
+
+def test_the_names_of_a_header_may_be_in_quotes(tmp_path: Path) -> None:
+    for text, names in {
+        b'\xef\xbb\xbf"a,b",c,d\n1,"2\n': ["a,b", "c", "d"],
+        b'a;"b;c"\n': ["a", "b;c"],
+        b'a"|b"\n': ['a"', 'b"'],
+        b'a\tb "c"\r\n1\t2\n': ["a", 'b "c"'],
+    }.items():
+        assert read_header(write(tmp_path, text)) == names
 
 
 def test_of_equally_frequent_separators_the_first_one_counts(tmp_path: Path) -> None:
@@ -146,6 +171,7 @@ def test_the_first_row_and_the_columns_are_text(tmp_path: Path) -> None:
             "correct it, or put a field that contains ',' in quotes",
         ),
         (b"a,b\n1,\xe9,5\n", "is not in UTF-8; save it as UTF-8"),
+        (b"a,\xe9\n1,2,3\n", "line 2 has more fields than the first line; correct it, or put"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(content: bytes, message: str, tmp_path: Path) -> None:
@@ -181,6 +207,14 @@ def test_a_record_within_quotes_is_refused_by_its_keys(tmp_path: Path) -> None:
     assert read_table(path, ["a", "c"], ["a"], **options).rows() == [("1", "y\nz,w,w")]
     with pytest.raises(StageError, match=r": line 2 opens a quote that other records follow"):
         read_table(path, ["a", "b"], ["b"], **options)
+
+
+def test_quotes_within_fields_hold_no_records_in_a_file_that_begins_with_empty_lines(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, b'\n\na,b\n1,5" x\n2,6" y\n')
+    table = read_table(path, ["a", "b"], ["a"], **header_options(path))
+    assert table.rows() == [("1", '5" x'), ("2", '6" y')]
 
 
 def test_lines_need_all_fields(tmp_path: Path) -> None:

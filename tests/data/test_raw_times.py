@@ -5,7 +5,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.data import raw_times
-from stages.data.raw_times import FORMS, to_seconds
+from stages.data.raw_times import FORMS, LATEST_TIME, check_times, to_seconds
 
 SECONDS = 1112486027  # 2005-04-02 23:53:47
 
@@ -70,7 +70,13 @@ def test_numbers_that_are_dates_are_named(number: int) -> None:
     assert to_seconds(pl.Series([1, 2, number]), "r").to_list() == [1, 2, number]
 
 
-@pytest.mark.parametrize("number", [19000101, 21001231, 20050101, 20051231, 200501, 200512])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(19000101, 21001231, 20050101, 20051231, 200501, 200512, 190001, 210012),
+        *(200512311012, 21001231235959),
+    ],
+)
 def test_the_first_and_last_days_and_months_are_dates(number: int) -> None:
     message = f"r: data row 1 has the time {number}, which looks like a date; write {FORMS}"
     with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
@@ -87,9 +93,13 @@ def test_numbers_that_are_no_day_are_seconds(number: int) -> None:
 def test_as_many_numbers_as_dates_are_numbers_and_half_of_the_values_are_no_majority() -> None:
     assert to_seconds(pl.Series(["2005-04-02", " 5 "]), "r").to_list() == [None, 5]
     assert to_seconds(pl.Series([20050402, 5, None]), "r").to_list() == [20050402, 5, None]
-    # The first two look like dates, but only the second is one.
-    times = pl.Series([20051332, 20050402, 5])
-    assert to_seconds(times, "r").equals(times)
+    # Most look like dates, but at most half of them are.
+    for numbers in (
+        [20051332, 20050402, 5],
+        [20051332, 20050402, 20050402, 5],
+        [20051332, 20051332, 20050402, 18991231, 18991231],
+    ):
+        assert to_seconds(pl.Series(numbers), "r").to_list() == numbers
 
 
 def test_numbers_that_are_no_time_are_not_read() -> None:
@@ -126,3 +136,15 @@ def test_years_and_numbers_of_days_are_no_seconds(numbers: list, name: str) -> N
 @pytest.mark.parametrize("numbers", [[1899, 2000], [2000, 2101], [7_304, 9_000], [1, 73_051], [0]])
 def test_positions_are_times(numbers: list[int]) -> None:
     assert to_seconds(pl.Series(numbers), "r").to_list() == numbers
+
+
+def test_the_first_time_that_is_out_of_range_is_named() -> None:
+    for late in (-1, LATEST_TIME + 1):
+        ratings = pl.DataFrame({"row": [2, 5, 6, 8], "timestamp": [0, LATEST_TIME, late, late]})
+        check_times(ratings.head(2), "r")
+        message = (
+            "r: data row 7 has a time before 1970 or after 2100; give seconds since 1970 (divide "
+            "milliseconds by 1,000), or a date in this range"
+        )
+        with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+            check_times(ratings, "r")

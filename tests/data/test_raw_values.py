@@ -5,7 +5,7 @@ import pytest
 
 from stages.common.stage import StageError
 from stages.data.raw_times import FORMS
-from stages.data.raw_values import count_unreadable, read_values
+from stages.data.raw_values import count_unreadable, read_values, refuse_varied_movies
 
 COLUMNS = ["user_id", "movie_id", "rating", "timestamp"]
 ROW = ("u", "m", "4", "5")
@@ -82,3 +82,25 @@ def test_a_table_without_ratings_is_counted_by_its_other_columns() -> None:
     assert count_unreadable(raw.head(1), raw.head(1), 0.0, "r") == 0
     with pytest.raises(StageError, match=r"^r: data row 1 has the time 'x', and 100\.0% of the"):
         count_unreadable(raw, values, 1.0, "r")
+
+
+def test_the_first_movie_with_several_rows_is_named() -> None:
+    rows = [(1, "A", None, []), (2, "B", 1999, []), (3, "C", 1999, []), (2, "B", 1999, ["War"])]
+    movies = pl.DataFrame(
+        [*rows, (1, "B", 2001, [])],
+        schema={
+            **{"movie_id": pl.Int64, "title": pl.String, "year": pl.Int16},
+            "genres": pl.List(pl.String),
+        },
+        orient="row",
+    )
+    message = (
+        "r: movie 1 has the year None and the year 2001, and 66.7% of the movies have several "
+        "(clean.max_dropped: 0.5); set data.columns.year to '' if this column is not about movies"
+    )
+    with pytest.raises(StageError, match=f"^{re.escape(message)}$"):
+        refuse_varied_movies(movies, 0.5, "r")
+    refuse_varied_movies(movies, 2 / 3, "r")
+    with pytest.raises(StageError, match=r"movie 2 has the genres .*, and 50\.0% of the movies"):
+        refuse_varied_movies(movies[1:4], 0.4, "r")
+    refuse_varied_movies(movies.clear(), 0.0, "r")
