@@ -70,9 +70,12 @@ def test_the_top_movies_are_those_of_most_known_positives_then_of_the_lowest_id(
         shares.append((figures["top_share_before"] * 10, figures["top_share_targets"] * 5))
     expected = [(3, 1), (6, 2), (8, 3), (9, 4), (10, 5)]
     assert shares == [pytest.approx(pair) for pair in expected]
-    monkeypatch.setattr(split_audit, "TOP_MOVIES", 4)
-    targets["test"] = targets["test"].filter(pl.col("movie_id") == 9)
-    assert audit(*arguments)["top_share_targets"] == 0  # of the movies 4 and 9, 4 is in the top
+    targets["test"] = pl.DataFrame(
+        [(1, movie, DAY, False, DAY) for movie in range(200, 220)], schema=TARGETS, orient="row"
+    )
+    equal = table([(1, movie, 0, 0, False) for movie in range(399, 199, -1)], TRAIN)
+    monkeypatch.setattr(split_audit, "TOP_MOVIES", 20)
+    assert audit(equal, *arguments[1:])["top_share_targets"] == 1
     assert figures["left_out_without_positive"] == 1 - 3
     assert figures["tied_share_val"] == pytest.approx(2 / 3)
     assert figures["tied_share"] == 0
