@@ -136,15 +136,20 @@ class Runner:
         write_json(self.results, self.path)
 
 
+def short(figure: float) -> str:
+    """Return a figure with one decimal, or with two if it is below 1."""
+    return f"{figure:.1f}" if figure >= 1 else f"{figure:.2f}"
+
+
 def row(title: str, result: Result | str, own: Result | str) -> str:
     """Return the row of a step, beside this project's step of the same task."""
     if isinstance(result, str):
         return f"| {title} | {result} |" + " |" * (len(COLUMNS) - 1)
-    cells = [f"{result.fit:.1f}", "", f"{result.gib:.1f}", "", "", ""]
+    cells = [short(result.fit), "", short(result.gib), "", "", ""]
     if result.lists is not None and result.metric is not None:
-        cells[1], cells[3] = f"{result.lists:.1f}", f"{result.metric:.4f}"
+        cells[1], cells[3] = short(result.lists), f"{result.metric:.4f}"
     if isinstance(own, Result) and own is not result:
-        cells[4:] = [f"{result.seconds / own.seconds:.1f}", f"{result.gib / own.gib:.1f}"]
+        cells[4:] = [short(result.seconds / own.seconds), short(result.gib / own.gib)]
     return f"| {title} | {' | '.join(cells)} |"
 
 
