@@ -62,7 +62,7 @@ class MinedTower(two_tower.TwoTower):
             log_weights: Not used: a mined negative does not stand for other movies.
         """
         p = self.params
-        candidates = self.ops.uniform([p.num_negative_candidates], scores.shape[1], tf.int32)
+        candidates = self.ops.integers([p.num_negative_candidates], scores.shape[1])
         is_positive = tf.gather(positive_weights, candidates, axis=1) > 0
         candidate_scores = tf.stop_gradient(
             tf.where(is_positive, NO_NEGATIVE, tf.gather(scores, candidates, axis=1))

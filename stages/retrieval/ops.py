@@ -5,6 +5,27 @@ import tensorflow as tf
 from stages.retrieval import portable, products
 
 
+def hash_bits(positions: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Return [n] uint32 random bits: hashes of `positions` [n] uint32, by a function of two `keys`.
+
+    It is the mixing function triple32 ("Prospecting for Hash Functions", Wellons 2018), with a key
+    added before each of the first two multiplications. XLA computes it in vectors, inside of the
+    operation that uses the numbers, so it takes a fraction of the time of TensorFlow's generators.
+    """
+
+    def mix(x: tf.Tensor, bits: int) -> tf.Tensor:
+        return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, bits))
+
+    x = mix(positions + keys[0], 17) * 0xED5AD4BB
+    x = mix(x + keys[1], 11) * 0xAC4C1B51
+    return mix(mix(x, 15) * 0x31848BAB, 14)
+
+
+def to_unit_interval(bits: tf.Tensor) -> tf.Tensor:
+    """Return the upper 24 of uint32 bits as float32 numbers in [0, 1), which holds them exactly."""
+    return tf.cast(tf.bitcast(tf.bitwise.right_shift(bits, 8), tf.int32), tf.float32) * 2.0**-24
+
+
 class TensorFlowOps:
     """The operations of `stages.models.towers.NumpyOps`, with dropout."""
 
@@ -38,14 +59,23 @@ class TensorFlowOps:
         """Begin a part of a training step's batch; each part has different random numbers."""
         self.step, self.part, self.calls = step, part * 65_536, 0
 
-    def uniform(self, shape: tf.Tensor, high: int = 1, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """Draw numbers in [0, high) that depend only on seed, step, part and count of calls in it.
+    def uniform(self, shape: tf.Tensor) -> tf.Tensor:
+        """Return float32 numbers in [0, 1), a hash of their position and of the call's seed."""
+        keys = tf.random.stateless_uniform([2], self._seed(), None, None, tf.uint32, alg="philox")
+        positions = tf.bitcast(tf.range(tf.reduce_prod(shape)), tf.uint32)
+        return tf.reshape(to_unit_interval(hash_bits(positions, keys)), shape)
+
+    def integers(self, shape: list[int], high: int) -> tf.Tensor:
+        """Return int32 numbers from 0 to `high` - 1."""
+        return tf.random.stateless_uniform(shape, self._seed(), 0, high, tf.int32, alg="philox")
+
+    def _seed(self) -> tf.Tensor:
+        """Return a seed that depends only on `seed`, step, part and count of calls in the part.
 
         TensorFlow's stateful generator is reproducible neither within a process nor under XLA.
         """
         self.calls += 1
-        seed = tf.stack([self.seed + self.calls + self.part, self.step])
-        return tf.random.stateless_uniform(shape, seed, 0, high, dtype, alg="philox")
+        return tf.stack([self.seed + self.calls + self.part, self.step])
 
     @staticmethod
     def float32(x: tf.Tensor) -> tf.Tensor:

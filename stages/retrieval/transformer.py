@@ -171,7 +171,7 @@ class Transformer(Retriever):
             return losses[:positions]
         label_products = tf.reduce_sum(states * tf.gather(vectors, labels), 1)
         label_logits = label_products + tf.gather(bias, labels)
-        sample = self.ops.uniform([num_sampled], num_movies, tf.int32)
+        sample = self.ops.integers([num_sampled], num_movies)
         sample_products = inner_products(states, pad_rows(tf.gather(vectors, sample)))
         sample_logits = sample_products + pad_rows(tf.gather(bias, sample), NO_MOVIE)
         is_label = pad_rows(sample, -1)[None] == labels[:, None]

@@ -55,7 +55,7 @@ def test_a_sampled_movie_stands_for_several_and_the_label_is_no_negative(
 ) -> None:
     _, model, _ = build_small("history", tables, num_sampled=4)
     sample, labels = [3, 7, 7, 0], [3, 5, 7]
-    monkeypatch.setattr(model.ops, "uniform", lambda *arguments: np.array(sample, np.int32))
+    monkeypatch.setattr(model.ops, "integers", lambda *arguments: np.array(sample, np.int32))
     rng = np.random.default_rng(0)
     states, vectors = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 10))
     bias = rng.normal(size=10).astype(np.float32)
