@@ -110,6 +110,18 @@ def with_log(validate: Callable[[Arrays], dict[str, float]], log: Log) -> Callab
     return validate_and_log
 
 
+def scale_to_data(
+    params: TrainingParams, positives: pl.DataFrame, max_length: int
+) -> tuple[TrainingParams, int]:
+    """Return the params for these positives, and the most movies of a history.
+
+    That is the users' average number of positives, at most `max_length`: attention to more movies
+    takes longer, and gains nothing measurable.
+    """
+    count, users = positives.height, positives["user_id"].n_unique()
+    return params.scale_to(count, users), min(max_length, max(2, math.ceil(count / users)))
+
+
 def train(
     retriever: types.ModuleType,
     params: TrainingParams,
@@ -127,8 +139,7 @@ def train(
         params: Its parameters.
         tables: `positives` (KNOWN_POSITIVES); `low_ratings` (LOW_RATINGS); `histories`
             (HISTORIES), `seen` (SEEN) and `targets` (TARGETS) of the snapshot inner_val; `genres`.
-        max_length: The most movies of a history. It is lowered to the users' average number of
-            positives: attention to more movies takes longer, and gains nothing measurable.
+        max_length: The most movies of a history, as in `scale_to_data`.
         seed: Seed of all random numbers.
         log: Called with the metrics of the inner_val targets after each epoch.
         snapshots: The first ones of `SNAPSHOTS`.
@@ -137,11 +148,10 @@ def train(
     Returns:
         The fit of the first snapshot, and the arrays by snapshot.
     """
-    first_positives = known_rows(tables["positives"], SNAPSHOTS[0])
-    count, users = first_positives.height, first_positives["user_id"].n_unique()
-    length = min(max_length, max(2, math.ceil(count / users)))
     # The same for all snapshots: a later one starts from the weights of the previous one.
-    params = params.scale_to(count, users)
+    params, length = scale_to_data(
+        params, known_rows(tables["positives"], SNAPSHOTS[0]), max_length
+    )
     targets = tables["targets"].join(
         tables["histories"], on="user_id", how="semi", maintain_order="left"
     )

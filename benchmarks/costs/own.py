@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import math
 from types import ModuleType
 from typing import Any
 
@@ -38,14 +37,12 @@ def fit_retriever(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
     """Train a retriever without validation; return its arrays."""
     from stages.retrieval.data import training_data
     from stages.retrieval.training import fit
-    from stages.train_retrieval import load_retriever
+    from stages.train_retrieval import load_retriever, scale_to_data
 
     retriever, params = load_retriever(name)
     positives = inputs.snapshot.positives
-    count, users = positives.height, len(inputs.snapshot.users)
-    length = min(read_value("histories.max_length", int), math.ceil(count / users))
+    params, length = scale_to_data(params, positives, read_value("histories.max_length", int))
     data = training_data(positives, inputs.snapshot.low_ratings, inputs.genres, length)
-    params = params.scale_to(count, users)
     model, batches = retriever.build(data, params, np.random.default_rng(read_seed()))
     epochs = inputs.epochs if params.tower == "transformer" else TWO_TOWER_EPOCHS
     return with_fold_in(fit(model, batches, params, epochs, None).arrays, positives)
