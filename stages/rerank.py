@@ -28,6 +28,8 @@ from stages.ranking.folds import fold_of_users, read_folds
 from stages.ranking.inputs import FeatureSources, RankerParams, as_merged, read_context
 from stages.ranking.scorer import Scorer
 
+SCORE_ROWS = 131_072  # that are scored at a time
+
 
 def rerank(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame:
     """Return RECOMMENDATIONS of all rows of `features`, ordered by the boosters' mean score.
@@ -39,11 +41,16 @@ def rerank(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame
         features: user_id, movie_id and the features of the models.
         threads: Threads of LightGBM.
     """
-    # Column by column: for one user, a query of Polars would take longer than the scores.
-    values = np.empty((len(scorer.features), features.height), dtype=np.float32)
-    for row, name in zip(values, scorer.features):
-        row[:] = features[name].to_numpy()
-    scores = scorer.scores(values.T, threads)
+    # Column by column: for one user, a query of Polars would take longer than the scores. In one
+    # buffer, because the first use of memory takes longer than the copy.
+    columns = [features[name].to_numpy() for name in scorer.features]
+    buffer = np.empty((len(columns), min(features.height, SCORE_ROWS)), dtype=np.float32)
+    scores = np.empty(features.height)
+    for start in range(0, features.height, SCORE_ROWS):
+        rows = slice(start, start + SCORE_ROWS)
+        values = buffer[:, : len(scores[rows])]
+        np.stack([column[rows] for column in columns], out=values)
+        scores[rows] = scorer.scores(values.T, threads)
     table = pl.DataFrame([features["user_id"], features["movie_id"], pl.Series("score", scores)])
     ordered = table.sort(["user_id", "score", "movie_id"], descending=[False, True, False])
     index, _ = cumcount_and_size(ordered["user_id"].to_numpy())

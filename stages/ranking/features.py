@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from stages.data.pairs import group_starts, pair_keys
+from stages.data.pairs import concat_ranges, group_starts, pair_keys
 from stages.parallel.executor import parallel_map
 from stages.ranking.feature_groups import GROUPS, Batch, Columns, FeatureContext
 
@@ -117,14 +117,17 @@ def build_features(
     user_ids = candidates["user_id"].to_numpy()
     starts, sizes = group_starts(user_ids)
     users = histories[_rows_of(user_ids[starts], histories["user_id"].to_numpy())]
-    ends = np.cumsum(sizes)
-    movies = np.searchsorted(context.movie_ids, candidates["movie_id"].to_numpy())
+    # Users with equally long histories share a batch, so that little of it is padding.
+    order = np.lexsort((sizes, users["history"].list.len().to_numpy()))
+    users, sizes = users[order], sizes[order]
+    ends, rows = np.cumsum(sizes), concat_ranges(starts[order], sizes)
+    movies = np.searchsorted(context.movie_ids, candidates["movie_id"].to_numpy()[rows])
     functions = [GROUPS[name] for name in GROUPS if name in groups]
 
     def batch_columns(start: int) -> Columns:
         part = slice(start, start + FEATURE_BATCH_USERS)
-        rows = slice(ends[start] - sizes[start], ends[part][-1])
-        batch = _pad(context, movies[rows], sizes[part], users[part])
+        batch_movies = movies[ends[start] - sizes[start] : ends[part][-1]]
+        batch = _pad(context, batch_movies, sizes[part], users[part])
         columns: Columns = {}
         for function in functions:
             columns |= function(context, batch)
@@ -132,7 +135,9 @@ def build_features(
 
     batches = range(0, len(sizes) if functions else 0, FEATURE_BATCH_USERS)
     parts = list(parallel_map(batch_columns, batches, local_only=True))
-    columns = {k: np.concatenate([part[k] for part in parts]) for k in (parts[0] if parts else {})}
+    columns = {name: np.empty(len(rows), np.float32) for name in (parts[0] if parts else ())}
+    for name, column in columns.items():
+        column[rows] = np.concatenate([part[name] for part in parts])
     return pl.concat([candidates, pl.DataFrame(columns)], how="horizontal")
 
 

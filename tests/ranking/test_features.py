@@ -130,23 +130,24 @@ def test_a_batch_has_padded_candidates_and_histories_newest_first(
         {name: array.tolist() for name, array in batch._asdict().items()}
         for batch in sorted(batches, key=lambda batch: batch.users[0])
     )
+    # Users with equally long histories share a batch.
     assert first == {
-        "movies": [[1, 0], [0, 2]],
-        "is_candidate": [[True, False], [True, True]],
-        "history": [[2, 0], [1, 0]],
-        "history_mask": [[1, 1], [1, 0]],
-        "times": [[60, 50], [70, 0]],
-        "history_length": [4, 1],
-        "users": [5, 6],
+        "movies": [[1]],
+        "is_candidate": [[True]],
+        "history": [[2, 0]],
+        "history_mask": [[1, 1]],
+        "times": [[60, 50]],
+        "history_length": [4],
+        "users": [5],
     }
     assert second == {
-        "movies": [[2]],
-        "is_candidate": [[True]],
-        "history": [[0]],
-        "history_mask": [[0]],
-        "times": [[0]],
-        "history_length": [0],
-        "users": [7],
+        "movies": [[2, 0], [0, 2]],
+        "is_candidate": [[True, False], [True, True]],
+        "history": [[0], [1]],
+        "history_mask": [[0], [1]],
+        "times": [[0], [70]],
+        "history_length": [0, 1],
+        "users": [7, 6],
     }
     for rows in (candidates, candidates[:0]):
         assert build_features(rows, histories, context, ["score"]).equals(rows)

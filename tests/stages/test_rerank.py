@@ -44,6 +44,16 @@ def test_features_are_taken_by_their_names_in_the_order_of_the_boosters() -> Non
     assert rerank(Scorer(boosters), shuffled, threads=1).equals(ordered)
 
 
+def test_rows_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = noisy_examples()
+    options = lightgbm_params(SMALL, ranker_params("lambdarank"), seed=1)
+    boosters, *_ = train(table, SMALL, options, seed=1)
+    ordered = rerank(Scorer(boosters), table, threads=1)
+    monkeypatch.setattr(stage, "SCORE_ROWS", 7)
+    assert rerank(Scorer(boosters), table, threads=1).equals(ordered)
+    assert rerank(Scorer(boosters), table[:0], threads=1).equals(ordered[:0])
+
+
 def test_equal_scores_are_ordered_by_movie() -> None:
     table = noisy_examples(users=3, candidates=5).sample(fraction=1, shuffle=True, seed=1)
     values, labels = table.select("hint", "noise").to_numpy(), table["label"].to_numpy()
