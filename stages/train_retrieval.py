@@ -113,10 +113,10 @@ def with_log(validate: Callable[[Arrays], dict[str, float]], log: Log) -> Callab
 def scale_to_data(
     params: TrainingParams, positives: pl.DataFrame, max_length: int
 ) -> tuple[TrainingParams, int]:
-    """Return the params for these positives, and the most movies of a history.
+    """Return the params scaled to these positives, and the length of the histories.
 
-    That is the users' average number of positives, at most `max_length`: attention to more movies
-    takes longer, and gains nothing measurable.
+    The length is the users' average number of positives, at least 2 and at most `max_length`:
+    attention to more movies takes longer, and gains nothing measurable.
     """
     count, users = positives.height, positives["user_id"].n_unique()
     return params.scale_to(count, users), min(max_length, max(2, math.ceil(count / users)))
@@ -139,7 +139,7 @@ def train(
         params: Its parameters.
         tables: `positives` (KNOWN_POSITIVES); `low_ratings` (LOW_RATINGS); `histories`
             (HISTORIES), `seen` (SEEN) and `targets` (TARGETS) of the snapshot inner_val; `genres`.
-        max_length: The most movies of a history, as in `scale_to_data`.
+        max_length: The most movies of a history; `scale_to_data` may lower it.
         seed: Seed of all random numbers.
         log: Called with the metrics of the inner_val targets after each epoch.
         snapshots: The first ones of `SNAPSHOTS`.

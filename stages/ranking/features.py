@@ -116,10 +116,10 @@ def build_features(
     """
     user_ids = candidates["user_id"].to_numpy()
     starts, sizes = group_starts(user_ids)
-    users = histories[_rows_of(user_ids[starts], histories["user_id"].to_numpy())]
+    positions = _rows_of(user_ids[starts], histories["user_id"].to_numpy())
     # Users with equally long histories share a batch, so that little of it is padding.
-    order = np.lexsort((sizes, users["history"].list.len().to_numpy()))
-    users, sizes = users[order], sizes[order]
+    order = np.lexsort((sizes, histories["history"].list.len().to_numpy()[positions]))
+    users, sizes = histories[positions[order]], sizes[order]
     ends, rows = np.cumsum(sizes), concat_ranges(starts[order], sizes)
     movies = np.searchsorted(context.movie_ids, candidates["movie_id"].to_numpy()[rows])
     functions = [GROUPS[name] for name in GROUPS if name in groups]

@@ -60,13 +60,13 @@ class TensorFlowOps:
         self.step, self.part, self.calls = step, part * 65_536, 0
 
     def uniform(self, shape: tf.Tensor) -> tf.Tensor:
-        """Return float32 numbers in [0, 1), a hash of their position and of the call's seed."""
+        """Return float32 numbers in [0, 1): hashes of their positions and of the call's seed."""
         keys = tf.random.stateless_uniform([2], self._seed(), None, None, tf.uint32, alg="philox")
         positions = tf.bitcast(tf.range(tf.reduce_prod(shape)), tf.uint32)
         return tf.reshape(to_unit_interval(hash_bits(positions, keys)), shape)
 
     def integers(self, shape: list[int], high: int) -> tf.Tensor:
-        """Return int32 numbers from 0 to `high` - 1."""
+        """Return random int32 numbers from 0 to `high` - 1."""
         return tf.random.stateless_uniform(shape, self._seed(), 0, high, tf.int32, alg="philox")
 
     def _seed(self) -> tf.Tensor:
