@@ -1,4 +1,4 @@
-"""What a retriever learns from: positives, low ratings, genres, samples of them, and windows."""
+"""What a retriever learns from: positives, low ratings, genres, and windows of histories."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,6 +8,9 @@ import polars as pl
 import scipy.sparse as sp
 
 from stages.data.pairs import cumcount_and_size
+from stages.models import towers
+from stages.retrieval.packing import pack
+from stages.retrieval.sampling import inclusion_probabilities, systematic_sample
 
 Batches = Callable[[], Iterator[tuple[np.ndarray, ...]]]
 
@@ -163,34 +166,6 @@ def user_batches(
     return epoch
 
 
-def inclusion_probabilities(sizes: np.ndarray, count: int) -> np.ndarray:
-    """[n] probabilities proportional to `sizes`, but at most 1, that sum to `count`.
-
-    For example, `sizes` [6, 1, 1] and `count` 2 give [1, 0.5, 0.5].
-
-    Args:
-        sizes: [n] positive numbers, n >= `count`.
-        count: Size of the sample.
-    """
-    is_certain = np.zeros(len(sizes), dtype=bool)
-    while True:
-        share = (count - is_certain.sum()) / max(sizes[~is_certain].sum(), 1e-300)
-        reaches_one = ~is_certain & (share * sizes >= 1)
-        if not reaches_one.any():
-            return np.where(is_certain, 1.0, share * sizes)
-        is_certain |= reaches_one
-
-
-def systematic_sample(
-    probabilities: np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw [count] different indices, each with its inclusion probability (Madow 1949)."""
-    order = rng.permutation(len(probabilities))
-    ends = np.cumsum(probabilities[order])
-    picks = np.searchsorted(ends, rng.random() + np.arange(count), side="right")
-    return order[picks.clip(max=len(order) - 1)]
-
-
 def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:
     """Cut each user's positives into windows, so that every positive but the first is a target.
 
@@ -220,33 +195,33 @@ def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.nda
     return np.where(position >= 0, rows, -1)
 
 
-def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Assign every window to the row with the least room that is enough, the longest ones first.
+def packed_rows(data: TrainingData, window_rows: np.ndarray) -> np.ndarray:
+    """Put the windows side by side into rows of `length` positions, without their padding.
 
-    That is best-fit decreasing (Johnson 1973). For example, lengths [2, 5, 3, 1] and a capacity of
-    5 give the rows [1, 0, 1, 2] and the offsets [3, 0, 0, 0].
+    A position has a movie and its next movie. Windows of a single movie are left out.
 
     Args:
-        lengths: [n] positions of each window, 1 to `capacity`.
-        capacity: Positions of a row.
+        data: The positives.
+        window_rows: [n, length + 1] from `windows`.
 
     Returns:
-        [n] numbers of rows, from 0 without gaps, and [n] offsets in them.
+        [rows, 5, length] int32: movies and their time gaps, next movies, positions in the window
+        (the last one is `length` - 1), and the window, by a number that no other window of the row
+        has. At positions that are left, the movies and the window are -1, and the others 0.
     """
-    rows, offsets = np.empty_like(lengths), np.empty_like(lengths)
-    rows_by_room = [np.empty(0, dtype=lengths.dtype)] * (capacity + 1)
-    count = 0
-    for length in np.unique(lengths)[::-1]:
-        waiting = np.flatnonzero(lengths == length)
-        while len(waiting):
-            rooms = (room for room in range(length, capacity) if len(rows_by_room[room]))
-            room = next(rooms, capacity)
-            if room == capacity:
-                start, count = count, count - (-len(waiting) // (capacity // length))
-                rows_by_room[room] = np.arange(start, count)
-            chosen = rows_by_room[room][: len(waiting)]
-            windows_of_rows, waiting = np.split(waiting, [len(chosen)])
-            rows[windows_of_rows], offsets[windows_of_rows] = chosen, capacity - room
-            rows_by_room[room] = rows_by_room[room][len(chosen) :]
-            rows_by_room[room - length] = np.append(rows_by_room[room - length], chosen)
-    return rows, offsets
+    window_rows = window_rows[window_rows[:, -2] >= 0]
+    length = window_rows.shape[1] - 1
+    mask = window_rows >= 0
+    movies = data.movie_index[window_rows]
+    gaps = towers.time_gaps(data.timestamps[window_rows], mask)
+    has_next = mask[:, :-1]
+    lengths = has_next.sum(axis=1)
+    row, offset = pack(lengths, length)
+    window, position = has_next.nonzero()
+    column = offset[window] + position - (length - lengths[window])
+    packed = np.zeros((row.max(initial=0) + 1, 5, length), dtype=np.int32)
+    packed[:, [0, 2, 4]] = -1
+    values = movies[:, :-1][has_next], gaps[:, :-1][has_next], movies[:, 1:][has_next]
+    for channel, channel_values in enumerate((*values, position, offset[window])):
+        packed[row[window], channel, column] = channel_values
+    return packed

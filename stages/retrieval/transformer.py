@@ -8,7 +8,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from stages.models import towers
-from stages.retrieval.data import TrainingData, pack, windows
+from stages.retrieval.data import TrainingData, packed_rows, windows
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import inner_products, pad_rows
@@ -21,6 +21,7 @@ MAX_STEPS = 384
 # With this much data, a tower of twice the width pays; it learns at a lower rate.
 WIDE_POSITIVES = 500_000
 WIDTH_FACTOR, RATE_FACTOR = 2, 0.75
+TARGET_DECAY = 0.5  # weight of a next movie, relative to the one before it
 NO_MOVIE = -1e9  # the logit of a column that is no negative
 
 
@@ -55,6 +56,12 @@ class TransformerParams(TrainingParams):
     use_genres: bool
     """Whether a movie's vector has a part that comes from its genres."""
 
+    targets: int = Field(ge=1, le=100)
+    """Next movies that each position learns to predict; each counts half of the one before.
+
+    Users often rate several movies at once, so that their order is a matter of chance.
+    """
+
     num_sampled: int = Field(ge=1, le=1_000_000)
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
@@ -77,7 +84,7 @@ class TransformerParams(TrainingParams):
 
 
 class Transformer(Retriever):
-    """Next-movie softmax at every position of a window of positives.
+    """Softmax of the next movies at every position of a window of positives.
 
     TFRS's retrieval task pairs each query with one candidate of the batch. Here all positions
     share one softmax over the catalogue, or over a sample of it, which is cheaper.
@@ -126,6 +133,8 @@ class Transformer(Retriever):
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Return the mean loss over the positions that have a movie and a next movie.
 
+        The loss of a position is the weighted mean of those of its next movies.
+
         Args:
             w: Weights and constants.
             inputs: From `batches`.
@@ -142,76 +151,67 @@ class Transformer(Retriever):
             self.ops,
             packing=towers.Packing(positions, window),
         )
+        labels = tf.reshape(later_movies(next_movies, window, p.targets), (-1, p.targets))
         losses = self.softmax_losses(
             tf.reshape(states, (-1, p.dimension)),
-            tf.reshape(tf.maximum(next_movies, 0), (-1,)),
+            labels,
             towers.movie_vectors(w, self.ops),
             w["bias"],
         )
-        mask = tf.reshape(tf.cast((movies >= 0) & (next_movies >= 0), tf.float32), (-1,))
-        return tf.reduce_sum(losses * mask) / tf.maximum(tf.reduce_sum(mask), 1)
+        decay = tf.constant(TARGET_DECAY ** np.arange(p.targets), tf.float32)
+        weights = tf.where(labels >= 0, decay, 0)
+        sums = tf.reduce_sum(weights, 1)  # 0 without a next movie, else 1 or more
+        means = tf.reduce_sum(losses * weights, 1) / tf.maximum(sums, 1)
+        return tf.reduce_sum(means) / tf.maximum(tf.reduce_sum(tf.cast(sums > 0, tf.float32)), 1)
 
     def softmax_losses(
         self, states: tf.Tensor, labels: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
-        """Return the [n] softmax losses, over all movies or over a sample.
+        """Return the [n, targets] softmax losses, over all movies or over a sample.
 
         Args:
             states: [n, d] users' vectors.
-            labels: [n] indices of the next movies.
+            labels: [n, targets] indices of the next movies; the loss of a -1 means nothing.
             vectors: [movies, d] movies' vectors.
             bias: [movies] movies' biases.
         """
         positions, num_movies = states.shape[0], vectors.shape[0]
         num_sampled = self.params.num_sampled
-        states, labels = pad_rows(states), pad_rows(labels)
+        states, labels = pad_rows(states), pad_rows(labels, -1)
+        columns = tf.maximum(labels, 0)
+        label_products = tf.reduce_sum(states[:, None] * tf.gather(vectors, columns), 2)
+        label_logits = label_products + tf.gather(bias, columns)
         if num_movies <= num_sampled:
             logits = inner_products(states, pad_rows(vectors)) + pad_rows(bias, NO_MOVIE)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            return losses[:positions]
-        label_products = tf.reduce_sum(states * tf.gather(vectors, labels), 1)
-        label_logits = label_products + tf.gather(bias, labels)
+            return (logsumexp(logits) - label_logits)[:positions]
         sample = self.ops.integers([num_sampled], num_movies)
         sample_products = inner_products(states, pad_rows(tf.gather(vectors, sample)))
         sample_logits = sample_products + pad_rows(tf.gather(bias, sample), NO_MOVIE)
-        is_label = pad_rows(sample, -1)[None] == labels[:, None]
+        is_label = tf.reduce_any(pad_rows(sample, -1) == labels[:, :, None], axis=1)
         negatives = tf.where(is_label, NO_MOVIE, sample_logits)
         # Each sampled movie stands for num_movies / num_sampled movies (Bengio and Senecal 2008).
         log_weight = float(np.log(num_movies / num_sampled))
-        log_sum = logsumexp(negatives)[:, 0] + log_weight
-        return tf.nn.softplus(log_sum - label_logits)[:positions]
+        return tf.nn.softplus(logsumexp(negatives) + log_weight - label_logits)[:positions]
 
 
-def packed_rows(data: TrainingData, window_rows: np.ndarray) -> np.ndarray:
-    """Put the windows side by side into rows of `length` positions, without their padding.
+def later_movies(next_movies: tf.Tensor, window: tf.Tensor, count: int) -> tf.Tensor:
+    """Return the [rows, length, count] next movies of every position; -1 after a window's end.
 
-    A position has a movie and its next movie. Windows of a single movie are left out.
+    For example, with the windows [0, 0, 2, 2] of a row, its next movies [5, 7, 9, 3] and `count` 2:
+    [[5, 7], [7, -1], [9, 3], [3, -1]].
 
     Args:
-        data: The positives.
-        window_rows: [n, length + 1] from `windows`.
-
-    Returns:
-        [rows, 5, length] int32: movies and their time gaps, next movies, positions in the window
-        (the last one is `length` - 1), and the window, by a number that no other window of the row
-        has. At positions that are left, the movies and the window are -1, and the others 0.
+        next_movies: [rows, length] the first next movie.
+        window: [rows, length] numbers of the windows.
+        count: The number of next movies.
     """
-    window_rows = window_rows[window_rows[:, -2] >= 0]
-    length = window_rows.shape[1] - 1
-    mask = window_rows >= 0
-    movies = data.movie_index[window_rows]
-    gaps = towers.time_gaps(data.timestamps[window_rows], mask)
-    has_next = mask[:, :-1]
-    lengths = has_next.sum(axis=1)
-    row, offset = pack(lengths, length)
-    window, position = has_next.nonzero()
-    column = offset[window] + position - (length - lengths[window])
-    packed = np.zeros((row.max(initial=0) + 1, 5, length), dtype=np.int32)
-    packed[:, [0, 2, 4]] = -1
-    values = movies[:, :-1][has_next], gaps[:, :-1][has_next], movies[:, 1:][has_next]
-    for channel, channel_values in enumerate((*values, position, offset[window])):
-        packed[row[window], channel, column] = channel_values
-    return packed
+    labels = []
+    for shift in range(count):
+        paddings = [[0, 0], [0, min(shift, next_movies.shape[1])]]
+        movie = tf.pad(next_movies[:, shift:], paddings, constant_values=-1)
+        window_of_movie = tf.pad(window[:, shift:], paddings, constant_values=-1)
+        labels.append(tf.where(window_of_movie == window, movie, -1))
+    return tf.stack(labels, axis=2)
 
 
 def batches(

@@ -2,12 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.retrieval.data import (
-    inclusion_probabilities,
-    pair_batches,
-    systematic_sample,
-    training_data,
-)
+from stages.retrieval.data import pair_batches, training_data
+from stages.retrieval.sampling import inclusion_probabilities, systematic_sample
 from tests.retrieval.small_models import build_small
 from tests.small_tables import low_rated_pairs
 

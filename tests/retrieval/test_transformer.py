@@ -39,9 +39,11 @@ def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
     _, model, _ = build_small("history", tables, num_sampled=20)
     rng = np.random.default_rng(0)
     states, vectors = (rng.normal(0, 0.5, (n, 4)).astype(np.float32) for n in (30, 40))
-    labels, bias = rng.integers(0, 40, 30, np.int32), rng.normal(0, 0.5, 40).astype(np.float32)
+    labels = rng.integers(0, 40, (30, 1), np.int32)
+    bias = rng.normal(0, 0.5, 40).astype(np.float32)
     logits = states @ vectors.T + bias
-    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(30), labels]
+    log_sums = np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = log_sums - np.take_along_axis(logits, labels, axis=1)
     model.params = model.params.model_copy(update={"num_sampled": 40})
     losses = model.softmax_losses(states, labels, vectors, bias).numpy()
     assert np.allclose(losses, expected, atol=1e-5)
@@ -50,22 +52,35 @@ def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
     assert np.abs(np.mean(samples, axis=0) - expected).max() < 0.2
 
 
-def test_a_sampled_movie_stands_for_several_and_the_label_is_no_negative(
+def test_a_sampled_movie_stands_for_several_and_no_next_movie_is_a_negative(
     tables: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, model, _ = build_small("history", tables, num_sampled=4)
-    sample, labels = [3, 7, 7, 0], [3, 5, 7]
+    sample, labels = [3, 7, 7, 0], [[3, 5], [5, 6], [7, -1]]
     monkeypatch.setattr(model.ops, "integers", lambda *arguments: np.array(sample, np.int32))
     rng = np.random.default_rng(0)
     states, vectors = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 10))
     bias = rng.normal(size=10).astype(np.float32)
     scores = np.exp(states @ vectors.T + bias)
-    expected = [
-        np.log1p(10 / 4 * sum(row[n] for n in sample if n != label) / row[label])
-        for row, label in zip(scores, labels)
-    ]
-    losses = model.softmax_losses(states, np.array(labels, np.int32), vectors, bias)
-    assert losses.numpy() == pytest.approx(expected, rel=1e-5)
+    losses = model.softmax_losses(states, np.array(labels, np.int32), vectors, bias).numpy()
+    assert losses.shape == (3, 2)
+    for row, row_labels, row_losses in zip(scores, labels, losses):
+        negatives = 10 / 4 * sum(row[n] for n in sample if n not in row_labels)
+        for label, loss in zip(row_labels, row_losses):
+            if label >= 0:
+                assert loss == pytest.approx(np.log1p(negatives / row[label]), rel=1e-5)
+
+
+def test_the_next_movies_end_with_their_window() -> None:
+    next_movies = np.array([[5, 7, 9, 3], [1, 2, 3, -1]], dtype=np.int32)
+    window = np.array([[0, 0, 2, 2], [0, 0, 0, -1]], dtype=np.int32)
+    labels = transformer.later_movies(next_movies, window, 2).numpy()
+    assert labels[0].tolist() == [[5, 7], [7, -1], [9, 3], [3, -1]]
+    assert labels[1].tolist() == [[1, 2], [2, 3], [3, -1], [-1, -1]]
+    more = transformer.later_movies(next_movies, window, 6).numpy()
+    assert (more[:, :, :2] == labels).all()
+    assert more[1].tolist()[0] == [1, 2, 3, -1, -1, -1]
+    assert (more[:, :, 4:] == -1).all()
 
 
 def packed_batch() -> np.ndarray:
@@ -81,8 +96,9 @@ def packed_batch() -> np.ndarray:
     return batch
 
 
-def test_the_loss_of_packed_windows_is_that_of_single_ones(tables: dict) -> None:
-    changes = {"dimension": 8, "dropout": 0.0, "item_mask_prob": 0.0}
+@pytest.mark.parametrize("targets", [1, 3, 20])
+def test_the_loss_of_packed_windows_is_that_of_single_ones(targets: int, tables: dict) -> None:
+    changes = {"dimension": 8, "dropout": 0.0, "item_mask_prob": 0.0, "targets": targets}
     _, model, _ = build_small("history", tables, **changes)
     arrays, params = model.arrays() | model.constants, model.params
     losses = []
@@ -93,10 +109,12 @@ def test_the_loss_of_packed_windows_is_that_of_single_ones(tables: dict) -> None
         ]
         states = encode(arrays, movies, np.maximum(gaps, 0), params.num_heads, params.num_blocks)
         logits = (states @ movie_vectors(arrays).T + arrays["bias"])[0]
-        losses += [
-            np.log(np.exp(logits[position]).sum()) - logits[position, next_movies[0, position]]
-            for position in range(8 - length, 8)
-        ]
+        for position in range(8 - length, 8):
+            log_sum = np.log(np.exp(logits[position]).sum())
+            labels = next_movies[0, position : position + targets]
+            # The n-th next movie counts half as much as the one before it.
+            weights = 0.5 ** np.arange(len(labels))
+            losses.append(np.average(log_sum - logits[position, labels], weights=weights))
     assert len(losses) == 2 + 4 + 8
     loss = float(model.compute_loss((packed_batch(),)))
     assert loss == pytest.approx(np.mean(losses), rel=1e-5)

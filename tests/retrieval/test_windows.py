@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.retrieval.data import TrainingData, pack, windows
-from stages.retrieval.transformer import packed_rows
+from stages.retrieval.data import TrainingData, packed_rows, windows
+from stages.retrieval.packing import pack
 
 
 def window_data(counts: list[int]) -> TrainingData:
