@@ -56,7 +56,7 @@ def test_a_sampled_movie_stands_for_several_and_no_next_movie_is_a_negative(
     tables: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, model, _ = build_small("history", tables, num_sampled=4)
-    sample, labels = [3, 7, 7, 0], [[3, 5], [5, 6], [7, -1]]
+    sample, labels = [3, 7, 7, 0], [[3, 7], [5, 6], [7, -1]]
     monkeypatch.setattr(model.ops, "integers", lambda *arguments: np.array(sample, np.int32))
     rng = np.random.default_rng(0)
     states, vectors = (rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 10))
