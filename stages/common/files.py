@@ -42,10 +42,21 @@ def read_csv(path: Path) -> pl.DataFrame:
         raise StageError(f"{path}: missing or no table; run `dvc repro`") from None
 
 
+MAX_NPY_HEADER = 1024  # bytes, of an array without fields
+
+
 def write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
-    """A `.npz` file; loading it never runs code."""
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    """A `.npz` file; loading it never runs code.
+
+    `np.savez` asks for ZIP64, for which releases of Python write other bytes (gh-103861). A member
+    whose size is known before has ZIP64 only if it needs it.
+    """
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            array, member = np.asarray(array), zipfile.ZipInfo(f"{name}.npy")
+            member.file_size = array.nbytes + MAX_NPY_HEADER
+            with archive.open(member, "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _check_archive(path: Path) -> None:
