@@ -52,11 +52,13 @@ SOURCES = FeatureSources(
     embeddings=DATA / "embeddings",
     generators=DATA / "models" / "generators",
 )
+OPTIONS = ("gated_residuals", "use_time_gaps", "use_genres", "use_distances")
 DESIGNS = {
-    "SASRec block": {"gated_residuals": False, "use_time_gaps": False, "use_genres": False},
-    "+ gated residuals": {"use_time_gaps": False, "use_genres": False},
-    "+ time gaps": {"use_genres": False},
-    "+ genres in the movie vectors (the default)": {},
+    "SASRec block": {name: False for name in OPTIONS},
+    "+ gated residuals": {name: False for name in OPTIONS[1:]},
+    "+ time gaps": {name: False for name in OPTIONS[2:]},
+    "+ genres in the movie vectors": {name: False for name in OPTIONS[3:]},
+    "+ distances in attention (the default)": {},
     "default, 512 sampled movies": {"num_sampled": 512},
     "default, no movie masked": {"item_mask_prob": 0.0},
     "default, one block": {"num_blocks": 1},

@@ -68,7 +68,7 @@ def random_sequence_tower(
         parts = ("query", "key", "value", "output", "attention_gate", "feed_gate")
         shapes |= {f"block{b}_{part}": (d, d) for part in parts}
         shapes |= {f"block{b}_gate": (d, 2 * d), f"block{b}_up": (d, 2 * d)}
-        shapes |= {f"block{b}_down": (2 * d, d)}
+        shapes |= {f"block{b}_down": (2 * d, d), f"block{b}_distance": (LENGTH, HEADS)}
     norms = [
         "final",
         *(f"block{b}_{part}" for b in range(BLOCKS) for part in ("attention", "feed")),

@@ -25,6 +25,8 @@ from stages.models.item_item import model_arrays, most_popular_ids, recommend
 
 __all__ = ["Params", "fit", "recommend"]
 
+TARGET_DECAY = 0.5  # value of a rating of a target, relative to the one before it
+
 
 class Params(Section):
     """What an example of the regression is, and the size of the model."""
@@ -127,7 +129,7 @@ def fit(
     movies = most_popular_ids(positives, params.max_movies)
     ratings = in_order(positives, low_ratings, params.low_weight, movies)
     source = np.arange(1, params.window + 1) ** -params.recency
-    target = 0.5 ** np.arange(params.targets)
+    target = TARGET_DECAY ** np.arange(params.targets)
     gram, products = regression_sums(ratings, len(movies), source, target)
     gram[np.diag_indices_from(gram)] += params.regularization
     weights = scipy.linalg.solve(gram, products, assume_a="pos", overwrite_a=True, overwrite_b=True)

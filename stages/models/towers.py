@@ -91,6 +91,21 @@ def split_heads(x: Any, length: int, heads: int, ops: Any) -> Any:
     return ops.transpose(ops.reshape(x, (-1, length, heads, x.shape[-1] // heads)), (0, 2, 1, 3))
 
 
+def distance_bias(table: Any, ops: Any) -> Any:
+    """[heads, length, length] biases of attention scores, by how far apart two positions are.
+
+    They are the relative positions of T5 (Raffel et al. 2020), without its buckets. For example,
+    the rows of a head with the table [.3, .1, .2] are [.3, _, _], [.1, .3, _] and [.2, .1, .3].
+
+    Args:
+        table: [length, heads] biases of each distance. `_`, of a later position, is never used.
+        ops: The operations.
+    """
+    positions = np.arange(table.shape[0])
+    distances = np.maximum(positions[:, None] - positions, 0)
+    return ops.transpose(ops.take(table, distances), (2, 0, 1))
+
+
 def attention(
     x: Any, mask: Any, positions: slice, w: Weights, block: str, heads: int, ops: Any
 ) -> Any:
@@ -117,6 +132,8 @@ def attention(
     queries = split_heads(queries, count, heads, ops)
     x = x[:, positions]
     scores = queries @ ops.transpose(keys, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
+    if f"{block}_distance" in w:
+        scores = scores + distance_bias(w[f"{block}_distance"], ops)[:, positions]
     weights = ops.softmax(ops.where(mask[:, None, positions], scores, -1e9))
     h = ops.transpose(ops.dropout(weights) @ values, (0, 2, 1, 3))
     h = ops.matmul(ops.reshape(h, (-1, count, d)), w[f"{block}_output"])

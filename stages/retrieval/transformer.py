@@ -50,6 +50,9 @@ class TransformerParams(TrainingParams):
     gated_residuals: bool
     """Whether a learned gate scales what each block adds."""
 
+    use_distances: bool
+    """Whether attention has a learned bias for each distance between two movies of a window."""
+
     use_time_gaps: bool
     """Whether the time since the previous movie is an input."""
 
@@ -122,6 +125,9 @@ class Transformer(Retriever):
             w[f"block{b}_gate"] = normal(rng, d, 2 * d, scale=scale)
             w[f"block{b}_up"] = normal(rng, d, 2 * d, scale=scale)
             w[f"block{b}_down"] = normal(rng, 2 * d, d, scale=output_scale * 2**-0.5)
+            if params.use_distances:
+                shape = data.max_length, params.num_heads
+                w[f"block{b}_distance"] = np.zeros(shape, dtype=np.float32)
             for part in ("attention_gate", "feed_gate") if params.gated_residuals else ():
                 w[f"block{b}_{part}"] = normal(rng, d, d, scale=scale)
         for norm in norms:

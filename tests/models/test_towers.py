@@ -1,8 +1,10 @@
 import numpy as np
 import polars as pl
 
+from stages.models.numpy_ops import NumpyOps
 from stages.models.towers import (
     TIME_GAPS,
+    distance_bias,
     encode,
     history_matrices,
     movie_embeddings,
@@ -33,10 +35,33 @@ def test_padding_and_the_future_do_not_change_a_users_vector(arrays: dict) -> No
 
     padding = np.ones((4, arrays["position"].shape[1]), np.float32)
     long_arrays = arrays | {"position": np.concatenate([padding, arrays["position"]])}
+    for name in (f"block{b}_distance" for b in range(blocks)):
+        long_arrays[name] = np.pad(arrays[name], [(0, 4), (0, 0)])
     long_ids = np.concatenate([np.full((1, 4), -1), a], axis=1)
     long_gaps = np.concatenate([np.zeros((1, 4), int), gaps], axis=1)
     long_states = encode(long_arrays, long_ids, long_gaps, heads, blocks)
     assert np.allclose(long_states[:, -1], states_a[:, -1], atol=1e-5)
+
+
+def test_attention_depends_on_the_distance_between_movies(arrays: dict) -> None:
+    bias = distance_bias(np.array([[3, 30], [1, 10], [2, 20]]), NumpyOps)
+    lower = np.tril(np.ones((3, 3), bool))
+    assert np.where(lower, bias, 0)[0].tolist() == [[3, 0, 0], [1, 3, 0], [2, 1, 3]]
+    assert np.where(lower, bias, 0)[1].tolist() == [[30, 0, 0], [10, 30, 0], [20, 10, 30]]
+
+    # A tower of one block whose heads attend to the movie two positions before, and to no other.
+    heads, blocks = sizes(arrays)
+    table = np.full((LENGTH, heads), -1e6, np.float32)
+    table[2] = 0
+    tower = arrays | {"block0_distance": table}
+    gaps = np.zeros((1, LENGTH), int)
+    movies = np.array([[3, 1, 2, 7, 4, 5, 0, 6]])
+    states = encode(tower, movies, gaps, heads, 1)[0]
+    movies[0, 3] = 8
+    changes = np.abs(encode(tower, movies, gaps, heads, 1)[0] - states).max(axis=1) > 1e-4
+    assert changes.tolist() == [False] * 3 + [True, False, True] + [False] * 2
+    last = encode(tower, movies, gaps, heads, 1, last_only=True)[0, 0]
+    assert np.allclose(last, encode(tower, movies, gaps, heads, 1)[0, -1], atol=1e-6)
 
 
 def test_history_matrices_are_right_aligned_and_skip_unknown_movies() -> None:
