@@ -137,9 +137,7 @@ class Transformer(Retriever):
         self.params = params
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Return the mean loss over the positions that have a movie and a next movie.
-
-        The loss of a position is the weighted mean of those of its next movies.
+        """Return the mean loss of all positions' next movies, weighted by their place.
 
         Args:
             w: Weights and constants.
@@ -166,9 +164,7 @@ class Transformer(Retriever):
         )
         decay = tf.constant(TARGET_DECAY ** np.arange(p.targets), tf.float32)
         weights = tf.where(labels >= 0, decay, 0)
-        sums = tf.reduce_sum(weights, 1)  # 0 without a next movie, else 1 or more
-        means = tf.reduce_sum(losses * weights, 1) / tf.maximum(sums, 1)
-        return tf.reduce_sum(means) / tf.maximum(tf.reduce_sum(tf.cast(sums > 0, tf.float32)), 1)
+        return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
 
     def softmax_losses(
         self, states: tf.Tensor, labels: tf.Tensor, vectors: tf.Tensor, bias: tf.Tensor

@@ -104,7 +104,7 @@ def test_the_loss_of_packed_windows_is_that_of_single_ones(targets: int, tables:
     for name in (name for name in model.w if name.endswith("_distance")):
         model.w[name].assign(rng.normal(size=model.w[name].shape))  # zeros before the training
     arrays, params = model.arrays() | model.constants, model.params
-    losses = []
+    losses, weights = [], []
     for row, window, length in ((0, 0, 2), (0, 2, 4), (1, 0, 8)):
         cells = packed_batch()[row, :3, window : window + length]
         movies, gaps, next_movies = np.pad(cells, [(0, 0), (8 - length, 0)], constant_values=-1)[
@@ -116,11 +116,10 @@ def test_the_loss_of_packed_windows_is_that_of_single_ones(targets: int, tables:
             log_sum = np.log(np.exp(logits[position]).sum())
             labels = next_movies[0, position : position + targets]
             # The n-th next movie counts half as much as the one before it.
-            weights = 0.5 ** np.arange(len(labels))
-            losses.append(np.average(log_sum - logits[position, labels], weights=weights))
-    assert len(losses) == 2 + 4 + 8
+            weights += list(0.5 ** np.arange(len(labels)))
+            losses += list(log_sum - logits[position, labels])
     loss = float(model.compute_loss((packed_batch(),)))
-    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
