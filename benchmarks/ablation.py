@@ -54,10 +54,10 @@ SOURCES = FeatureSources(
 )
 OPTIONS = ("gated_residuals", "use_time_gaps", "use_genres", "use_distances")
 DESIGNS = {
-    "SASRec block": {name: False for name in OPTIONS},
-    "+ gated residuals": {name: False for name in OPTIONS[1:]},
-    "+ time gaps": {name: False for name in OPTIONS[2:]},
-    "+ genres in the movie vectors": {name: False for name in OPTIONS[3:]},
+    "SASRec block": dict.fromkeys(OPTIONS, False),
+    "+ gated residuals": dict.fromkeys(OPTIONS[1:], False),
+    "+ time gaps": dict.fromkeys(OPTIONS[2:], False),
+    "+ genres in the movie vectors": dict.fromkeys(OPTIONS[3:], False),
     "+ distances in attention (the default)": {},
     "default, 512 sampled movies": {"num_sampled": 512},
     "default, no movie masked": {"item_mask_prob": 0.0},

@@ -54,20 +54,25 @@ def removed_positives(
 
 
 def recalls(
-    arrays: Arrays, histories: pl.DataFrame, positives: pl.DataFrame, removals: pl.DataFrame
+    arrays: Arrays,
+    histories: pl.DataFrame,
+    seen: pl.DataFrame,
+    positives: pl.DataFrame,
+    removals: pl.DataFrame,
 ) -> list[float]:
     """Return the recalls at `CUTOFFS`, means over the new movies.
 
     Args:
         arrays: A model that was trained on `positives` without `removals`.
         histories: HISTORIES of its users.
+        seen: SEEN of them.
         positives: All positives.
         removals: The positives to rank.
     """
     movie_ids, movies = movie_embeddings(arrays)
-    users, queries = user_embeddings(arrays, histories)
+    users, queries = user_embeddings(arrays, histories, seen)
     targets = removals.filter(pl.col("user_id").is_in(users))
-    seen = interaction_matrix(positives, users, movie_ids)
+    known = interaction_matrix(positives, users, movie_ids)
     is_new = np.isin(movie_ids, targets["movie_id"].unique().to_numpy())
     user_index = np.searchsorted(users, targets["user_id"].to_numpy())
     target_ids = targets["movie_id"].to_numpy()
@@ -78,7 +83,7 @@ def recalls(
         batch = slice(start, start + RANK_BATCH_TARGETS)
         scores = queries[user_index[batch]] @ movies.T
         target_scores = np.take_along_axis(scores, movie_index[batch, None], axis=1)
-        scores[seen[user_index[batch]].nonzero()] = -np.inf  # the targets too
+        scores[known[user_index[batch]].nonzero()] = -np.inf  # the targets too
         is_ahead = scores >= target_scores
         ranks["all"][batch] = 1 + is_ahead.sum(axis=1)
         ranks["new"][batch] = 1 + is_ahead[:, is_new].sum(axis=1)
@@ -124,7 +129,7 @@ def mean_recalls(name: str, num_kept: int, num_seeds: int) -> list[float]:
             retriever, params, tables, max_length, seed, snapshots=[SNAPSHOT]
         )
         model = with_fold_in(arrays[SNAPSHOT], rest)
-        rows.append(recalls(model, rest_histories, positives, removals))
+        rows.append(recalls(model, rest_histories, tables["seen"], positives, removals))
     return list(np.mean(rows, axis=0))
 
 

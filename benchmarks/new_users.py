@@ -39,7 +39,6 @@ from stages.candidates import search_unseen
 from stages.common.files import read_arrays
 from stages.common.params import load_params, read_value
 from stages.common.systems import FUSION, block_names, merged_generators, ranker_system
-from stages.common.tables import RATINGS, read_table
 from stages.data.snapshots import read_histories, read_seen
 from stages.evaluation.accuracy import MAIN_METRICS
 from stages.fusion import fuse, merge
@@ -83,9 +82,7 @@ def cut_histories(
     )
 
 
-def cut_seen(
-    seen: pl.DataFrame, histories: pl.DataFrame, times: pl.DataFrame | None
-) -> pl.DataFrame:
+def cut_seen(seen: pl.DataFrame, histories: pl.DataFrame, with_low_ratings: bool) -> pl.DataFrame:
     """Return SEEN in which `positive` is null where the person does not tell the rating.
 
     A person tells the positives of the history, and the low ratings since the first of them.
@@ -93,25 +90,23 @@ def cut_seen(
     Args:
         seen: SEEN.
         histories: HISTORIES from `cut_histories`.
-        times: user_id (of the query), movie_id and timestamp of all ratings; None if the person
-            tells no low ratings.
+        with_low_ratings: Whether the person tells low ratings.
     """
     told = histories.select("user_id", movie_id="history").explode("movie_id")
     told = told.with_columns(in_history=True)
     rows = seen.join(told, on=PAIR, how="left", maintain_order="left")
     is_told = pl.col("in_history").fill_null(False)
-    if times is not None:
+    if with_low_ratings:
         since = histories.select("user_id", since=pl.col("timestamps").list.first())
-        rows = rows.join(times, on=PAIR, how="left", maintain_order="left")
         rows = rows.join(since, on="user_id", how="left", maintain_order="left")
         is_told |= ~pl.col("positive") & (pl.col("timestamp") >= pl.col("since"))
-    rows = rows.with_columns(
-        pl.when(is_told).then(name).alias(name) for name in ("positive", "age")
+    # The columns of the rating alone: all rows stay.
+    rows = rows.select(
+        *PAIR, *(pl.when(is_told).then(name).alias(name) for name in seen.columns[len(PAIR) :])
     )
     # Ratings that are not told do not make the others older.
-    return rows.select(
-        *PAIR, "positive", age=pl.col("age").rank("ordinal").over("user_id") - 1
-    ).cast(dict(seen.schema))
+    age = pl.col("age").rank("ordinal").over("user_id") - 1
+    return rows.with_columns(age=age).cast(dict(seen.schema))
 
 
 class Generators:
@@ -147,7 +142,7 @@ class Generators:
             )
             for name, arrays in self.models.items()
         }
-        vectors = {n: user_embeddings(arrays, histories) for n, arrays in self.towers.items()}
+        vectors = {n: user_embeddings(a, histories, seen) for n, a in self.towers.items()}
         for name, index in self.indexes.items():
             lists[name] = search_unseen(index, *vectors[name], seen, self.count)
         return lists, vectors
@@ -177,23 +172,12 @@ class Ranker:
         ).sort("user_id", "rank")
 
 
-def read_queries(min_positives: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return HISTORIES and SEEN of the validation queries, and the times of all their ratings.
-
-    Args:
-        min_positives: The fewest positives before a query.
-
-    Returns:
-        HISTORIES, SEEN, and user_id (of the query), movie_id and timestamp.
-    """
+def read_queries(min_positives: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return HISTORIES and SEEN of the validation queries with `min_positives` or more."""
     histories = read_histories(HISTORIES, SNAPSHOT)
     histories = histories.filter(pl.col("history_length") >= min_positives)
-    queries = histories.select("source_user_id", query_id="user_id")
-    times = read_table(DATA / "ratings.parquet", RATINGS)
-    times = times.join(queries, left_on="user_id", right_on="source_user_id")
-    times = times.select("movie_id", "timestamp", user_id="query_id")
     seen = read_seen(SEEN, SNAPSHOT)
-    return histories, seen.join(histories, on="user_id", how="semi", maintain_order="left"), times
+    return histories, seen.join(histories, on="user_id", how="semi", maintain_order="left")
 
 
 def main() -> None:
@@ -204,7 +188,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="positives of any time")
     parser.add_argument("--seed", type=int, default=1, help="seed of folds, boosters and positives")
     options = parser.parse_args()
-    histories, seen, times = read_queries(max(options.positives))
+    histories, seen = read_queries(max(options.positives))
     targets = validation_targets().join(histories, on="user_id", how="semi", maintain_order="left")
     generators = Generators()
     ranker = Ranker(histories["user_id"].to_numpy(), options.seed)
@@ -215,7 +199,7 @@ def main() -> None:
         is_known = name.endswith("known user")
         rng = np.random.default_rng(options.seed) if options.random else None
         cut = histories if is_known else cut_histories(histories, count, rng)
-        rated = cut_seen(seen, cut, None if rng else times) if count else seen
+        rated = cut_seen(seen, cut, with_low_ratings=rng is None) if count else seen
         lists, vectors = generators.lists(cut, rated)
         merged_names = merged_generators()
         merged = merge({n: lists[n] for n in merged_names})

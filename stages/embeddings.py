@@ -8,7 +8,7 @@ import polars as pl
 from stages.common.files import read_arrays
 from stages.common.stage import run_stage
 from stages.common.tables import embeddings_schema, write_table
-from stages.data.snapshots import SNAPSHOTS, read_histories
+from stages.data.snapshots import SNAPSHOTS, read_histories, read_seen
 from stages.models.towers import movie_embeddings
 from stages.models.user_vectors import user_embeddings
 
@@ -18,7 +18,7 @@ def embedding_table(key: str, ids: np.ndarray, vectors: np.ndarray) -> pl.DataFr
     return pl.DataFrame({key: ids, "embedding": np.ascontiguousarray(vectors, dtype=np.float32)})
 
 
-def main(name: str, models: Path, histories: Path, embeddings: Path) -> str:
+def main(name: str, models: Path, histories: Path, seen: Path, embeddings: Path) -> str:
     """Write movies.parquet and users.parquet of the retriever `name` for every snapshot."""
     shapes = {}
     for snapshot in SNAPSHOTS:
@@ -26,7 +26,7 @@ def main(name: str, models: Path, histories: Path, embeddings: Path) -> str:
         users = read_histories(histories, snapshot)
         for kind, (ids, vectors) in {
             "movie": movie_embeddings(arrays),
-            "user": user_embeddings(arrays, users),
+            "user": user_embeddings(arrays, users, read_seen(seen, snapshot)),
         }.items():
             key = f"{kind}_id"
             schema = embeddings_schema(key, vectors.shape[1])

@@ -58,7 +58,8 @@ class Validator:
                 is seen.
         """
         self.positives = positives
-        self.histories, self.targets = histories, targets.sort("user_id")
+        self.histories, self.ratings = histories, seen
+        self.targets = targets.sort("user_id")
         self.movie_ids = positives["movie_id"].unique().sort().to_numpy()
         users = histories["user_id"].to_numpy()
         self.seen = interaction_matrix(seen, users, self.movie_ids)
@@ -74,7 +75,9 @@ class Validator:
         """Return the means over queries of `MAIN_METRICS` for the arrays of a model."""
         ids, vectors = movie_embeddings(arrays)
         movies = vectors[np.searchsorted(ids, self.movie_ids)]
-        _, users = user_embeddings(with_fold_in(arrays, self.positives), self.histories)
+        _, users = user_embeddings(
+            with_fold_in(arrays, self.positives), self.histories, self.ratings
+        )
 
         def batch_ranks(start: int) -> np.ndarray:
             return self.ranks(slice(start, start + SCORE_BATCH_TARGETS), users, movies)
@@ -111,15 +114,22 @@ def with_log(validate: Callable[[Arrays], dict[str, float]], log: Log) -> Callab
 
 
 def scale_to_data(
-    params: TrainingParams, positives: pl.DataFrame, max_length: int
+    params: TrainingParams, positives: pl.DataFrame, low_ratings: pl.DataFrame, max_length: int
 ) -> tuple[TrainingParams, int]:
-    """Return the params scaled to these positives, and the length of the histories.
+    """Return the params scaled to these positives, and the length of the windows of ratings.
 
-    The length is the users' average number of positives, at least 2 and at most `max_length`:
-    attention to more movies takes longer, and gains nothing measurable.
+    The length is the average number of a user's ratings that are learned, at least 2 and at most
+    `max_length`: attention to more movies takes longer, and gains nothing measurable.
+
+    Args:
+        params: The retriever's params.
+        positives: KNOWN_POSITIVES of the first snapshot.
+        low_ratings: LOW_RATINGS that it knows.
+        max_length: The most ratings of a window.
     """
     count, users = positives.height, positives["user_id"].n_unique()
-    return params.scale_to(count, users), min(max_length, max(2, math.ceil(count / users)))
+    ratings = count + (low_ratings.height if params.low_weight else 0)
+    return params.scale_to(count, users), min(max_length, max(2, math.ceil(ratings / users)))
 
 
 def train(
@@ -139,7 +149,7 @@ def train(
         params: Its parameters.
         tables: `positives` (KNOWN_POSITIVES); `low_ratings` (LOW_RATINGS); `histories`
             (HISTORIES), `seen` (SEEN) and `targets` (TARGETS) of the snapshot inner_val; `genres`.
-        max_length: The most movies of a history; `scale_to_data` may lower it.
+        max_length: The most ratings of a window; `scale_to_data` may lower it.
         seed: Seed of all random numbers.
         log: Called with the metrics of the inner_val targets after each epoch.
         snapshots: The first ones of `SNAPSHOTS`.
@@ -149,9 +159,9 @@ def train(
         The fit of the first snapshot, and the arrays by snapshot.
     """
     # The same for all snapshots: a later one starts from the weights of the previous one.
-    params, length = scale_to_data(
-        params, known_rows(tables["positives"], SNAPSHOTS[0]), max_length
-    )
+    first = known_rows(tables["positives"], SNAPSHOTS[0])
+    first_low = known_low_ratings(tables["low_ratings"], first, SNAPSHOTS[0])
+    params, length = scale_to_data(params, first, first_low, max_length)
     targets = tables["targets"].join(
         tables["histories"], on="user_id", how="semi", maintain_order="left"
     )

@@ -75,10 +75,19 @@ def seen_pairs(
     positives: list[tuple[int, int]], others: Sequence[tuple[int, int]] = ()
 ) -> pl.DataFrame:
     """SEEN of user and movie: positives, the newest last, and low ratings, which are older."""
-    rows = [(*pair, False, 0) for pair in others] + [(*pair, True, 0) for pair in positives]
+    rows = [(*pair, False, 0, 0) for pair in others] + [(*pair, True, 0, 0) for pair in positives]
     table = pl.DataFrame(rows, schema=SEEN, orient="row")
     age = pl.int_range(pl.len()).reverse().over("user_id").cast(pl.UInt32)
     return table.with_columns(age=age).sort("user_id", "movie_id")
+
+
+def seen_of(histories: pl.DataFrame) -> pl.DataFrame:
+    """SEEN of HISTORIES: their positives."""
+    table = histories.select("user_id", movie_id="history", timestamp="timestamps")
+    table = table.explode("movie_id", "timestamp")
+    age = pl.int_range(pl.len()).reverse().over("user_id")
+    table = table.with_columns(positive=True, age=age).select(SEEN.names())
+    return table.cast(dict(SEEN)).sort("user_id", "movie_id")
 
 
 def low_rated_pairs(pairs: Sequence[tuple[int, int]] = ()) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from stages import (
 from stages.common.files import write_arrays
 from stages.common.params import YAML
 from stages.data.snapshots import SNAPSHOTS, read_positives
-from stages.models.towers import TIME_GAPS
+from stages.models.rating_matrices import TIME_GAPS
 from stages.models.user_vectors import with_fold_in
 from stages.ranking.inputs import FeatureSources
 from tests.conftest import ROOT, edit_params, write_tiny
@@ -63,6 +63,7 @@ def random_sequence_tower(
     flags /= np.maximum(flags.sum(axis=1, keepdims=True), 1)
     d = DIMENSION
     shapes = {"movie": (len(movie_ids), d), "bias": (len(movie_ids),), "position": (LENGTH, d)}
+    shapes["low"] = (d,)
     shapes |= {"gap": (TIME_GAPS, d), "genre": (flags.shape[1], d)}
     for b in range(BLOCKS):
         parts = ("query", "key", "value", "output", "attention_gate", "feed_gate")
@@ -150,7 +151,7 @@ def run_chain(
         write_towers(np.random.default_rng(11), list(params["retrievers"]))
         vectors, index = DATA / "embeddings", DATA / "index"
         for name in params["retrievers"]:
-            embeddings.main(name, MODELS / "retrievers", HISTORIES, vectors)
+            embeddings.main(name, MODELS / "retrievers", HISTORIES, SEEN, vectors)
             faiss_index.main(name, vectors, popularity, index)
             candidates.main(name, index, vectors, SEEN, CANDIDATES)
         fusion.main(CANDIDATES, DATA / "merged", RECOMMENDATIONS / "fusion")

@@ -40,9 +40,10 @@ def fit_retriever(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
     from stages.train_retrieval import load_retriever, scale_to_data
 
     retriever, params = load_retriever(name)
-    positives = inputs.snapshot.positives
-    params, length = scale_to_data(params, positives, read_value("histories.max_length", int))
-    data = training_data(positives, inputs.snapshot.low_ratings, inputs.genres, length)
+    positives, low_ratings = inputs.snapshot.positives, inputs.snapshot.low_ratings
+    max_length = read_value("histories.max_length", int)
+    params, length = scale_to_data(params, positives, low_ratings, max_length)
+    data = training_data(positives, low_ratings, inputs.genres, length)
     model, batches = retriever.build(data, params, np.random.default_rng(read_seed()))
     epochs = inputs.epochs if params.tower == "transformer" else TWO_TOWER_EPOCHS
     return with_fold_in(fit(model, batches, params, epochs, None).arrays, positives)
@@ -50,7 +51,7 @@ def fit_retriever(name: str, inputs: Inputs) -> dict[str, np.ndarray]:
 
 def recommend_by_retriever(arrays: dict[str, np.ndarray], inputs: Inputs) -> pl.DataFrame:
     """Embed, index and search, as the stages `embeddings`, `faiss_index` and `candidates` do."""
-    users, queries = user_embeddings(arrays, inputs.histories)
+    users, queries = user_embeddings(arrays, inputs.histories, inputs.seen)
     ids, vectors = movie_embeddings(arrays)
     is_candidate = np.isin(ids, inputs.snapshot.movies)
     index = build_index(ids[is_candidate], vectors[is_candidate], load_params(IndexParams, "faiss"))

@@ -92,6 +92,7 @@ SEEN = pl.Schema(
         "movie_id": pl.Int32,
         "positive": pl.Boolean,  # the movie is one of the positives before the query
         "age": pl.UInt32,  # the user's newer ratings before the query; null for no rating
+        "timestamp": pl.Int64,  # of the rating; null for no rating
     }
 )
 # The rated movies that are no positive of their user, sorted by user and movie.

@@ -8,13 +8,11 @@ same code as training.
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 
 from stages.models.numpy_ops import NumpyOps
 
 Weights = dict[str, Any]
 NORM_EPSILON = 1e-6
-TIME_GAPS = 32
 
 
 class Packing(NamedTuple):
@@ -47,27 +45,6 @@ def with_bias(vectors: Any, bias: Any, ops: Any = NumpyOps) -> Any:
 def with_one(vectors: Any, ops: Any = NumpyOps) -> Any:
     """Append the coordinate 1, which meets a movie's bias in the inner product."""
     return ops.concat([vectors, ops.ones_like(vectors[:, :1])], 1)
-
-
-def time_gaps(times: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[n, length] int32 classes of the time since the previous movie of a row.
-
-    The class is log2(1 + seconds), rounded down, and at most `TIME_GAPS` - 1. It is 0 at a row's
-    first movie. For example, with padding on the left:
-
-        times  [0, 100, 100, 107]
-        mask   [0, 1, 1, 1]
-        gaps   [0, 0, 0, 3]
-
-    Args:
-        times: [n, length] seconds.
-        mask: [n, length] False at padding.
-    """
-    seconds = np.diff(times, axis=1, prepend=times[:, :1])
-    has_previous = mask & np.roll(mask, 1, axis=1)
-    has_previous[:, 0] = False
-    gaps = np.floor(np.log2(np.where(has_previous, np.maximum(seconds, 0), 0) + 1))
-    return np.minimum(gaps, TIME_GAPS - 1).astype(np.int32)
 
 
 def layer_norm(x: Any, w: Weights, name: str, ops: Any) -> Any:
@@ -151,6 +128,7 @@ def encode(
     w: Weights,
     ids: Any,
     gaps: Any,
+    is_low: Any,
     heads: int,
     blocks: int,
     ops: Any = NumpyOps,
@@ -162,7 +140,8 @@ def encode(
     Args:
         w: Weights; `position` is [length, d].
         ids: [n, length] indices of movies, oldest first, -1 as padding on the left.
-        gaps: [n, length] from `time_gaps`; not used by a model without `gap` weights.
+        gaps: [n, length] classes of time gaps; not used by a model without `gap` weights.
+        is_low: [n, length] whether a movie is rated low; not used by a model without `low` weights.
         heads: Attention heads; they share d.
         blocks: Pre-norm blocks of attention and gated feed-forward.
         ops: The operations.
@@ -179,6 +158,8 @@ def encode(
     x = ops.take(vectors, ops.maximum(ids, 0)) * np.float32(np.sqrt(d)) + position
     if "gap" in w:
         x = x + ops.take(w["gap"], gaps)
+    if "low" in w:
+        x = x + ops.float32(is_low)[:, :, None] * w["low"]
     x = ops.dropout(x) * ops.float32(mask)[:, :, None]
     causal_mask = np.tril(np.ones((length, length), dtype=bool))
     # Padding may attend to itself, because the softmax of a row without any key is undefined.
@@ -212,27 +193,3 @@ def without_genres(arrays: Weights) -> Weights:
     """Return an equal tower without genres: their part is added to the movies' own vectors."""
     weights = {name: value for name, value in arrays.items() if name != "genre"}
     return weights | {"movie": movie_vectors(arrays)}
-
-
-def history_matrices(
-    histories: pl.DataFrame, movie_ids: np.ndarray, length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return [users, length] indices in `movie_ids`, newest last, and their `time_gaps`.
-
-    -1 is padding, or a movie that `movie_ids` lacks. For example, with `movie_ids` [10, 20, 30]
-    and `length` 3:
-
-        history           indices
-        [10, 20]          [-1, 0, 1]
-        [30, 20, 99, 10]  [1, -1, 0]
-    """
-    newest = histories.select(pl.col("history", "timestamps").list.tail(length))
-    sizes = newest["history"].list.len().to_numpy().astype(np.int64)
-    movies = newest["history"].explode().drop_nulls().to_numpy()
-    index = np.searchsorted(movie_ids, movies).clip(max=len(movie_ids) - 1)
-    mask = np.arange(length) >= length - sizes[:, None]
-    matrix = np.full(mask.shape, -1, dtype=np.int32)
-    matrix[mask] = np.where(movie_ids[index] == movies, index, -1)
-    times = np.zeros(mask.shape, dtype=np.int64)
-    times[mask] = newest["timestamps"].explode().drop_nulls().to_numpy()
-    return matrix, time_gaps(times, mask)

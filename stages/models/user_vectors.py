@@ -1,8 +1,8 @@
 """The vectors of users, as serving and every stage compute them.
 
-A sequence tower encodes a history. A model that learns one vector per user also has a linear map
-from the mean vector of a user's positives to the user's vector, fitted by one ridge regression over
-the users of the training. The vector of a user is the mean of two parts:
+A sequence tower encodes the newest ratings. A model that learns one vector per user also has a
+linear map from the mean vector of a user's positives to the user's vector, fitted by one ridge
+regression over the users of the training. The vector of a user is the mean of two parts:
 
     long-term  the learned vector; for a user whom the model was not trained on, the map of the mean
                vector of the history
@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from stages.models.rating_matrices import history_matrix, rating_matrices
 from stages.models.top_k import interaction_matrix
 from stages.models.towers import (
     Weights,
     encode,
-    history_matrices,
     movie_vectors,
     with_one,
     without_genres,
@@ -68,7 +68,7 @@ def fold_in(arrays: Weights, histories: pl.DataFrame, recency: float) -> np.ndar
         recency: Exponent of the weights of older movies; with 0 all are equal.
     """
     length = max(int(histories["history"].list.len().max() or 0), 1)
-    index, _ = history_matrices(histories, arrays["movie_ids"], length)
+    index = history_matrix(histories, arrays["movie_ids"], length)
     users, columns = (index >= 0).nonzero()
     weights = np.arange(length, 0, -1, dtype=np.float32) ** -np.float32(recency)
     entries = weights[columns], (users, index[users, columns])
@@ -77,12 +77,15 @@ def fold_in(arrays: Weights, histories: pl.DataFrame, recency: float) -> np.ndar
     return means.astype(np.float64) @ arrays["fold_in"].astype(np.float64)
 
 
-def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def user_embeddings(
+    arrays: Weights, histories: pl.DataFrame, seen: pl.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the [n] ids and the [n, d + 1] vectors of the users of HISTORIES.
 
     Args:
         arrays: A model; one with vectors of users needs the map of `with_fold_in`.
         histories: HISTORIES, sorted by user_id.
+        seen: SEEN of these users, which a sequence tower encodes.
     """
     users = histories["user_id"].to_numpy()
     if "user" in arrays:
@@ -95,13 +98,14 @@ def user_embeddings(arrays: Weights, histories: pl.DataFrame) -> tuple[np.ndarra
             long_term[is_new] = fold_in(arrays, histories.filter(pl.Series(is_new)), 0)
         recent = fold_in(arrays, histories, float(arrays["recency"]))
         return users, with_one(((long_term + recent) / 2).astype(np.float32))
-    ids, gaps = history_matrices(histories, arrays["movie_ids"], len(arrays["position"]))
+    ids, gaps, is_low = rating_matrices(seen, users, arrays)
     heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
     weights = without_genres(arrays)  # once, not for each batch of users
 
     def encode_batch(start: int) -> np.ndarray:
         batch = slice(start, start + ENCODE_BATCH_USERS)
-        return encode(weights, ids[batch], gaps[batch], heads, blocks, last_only=True)[:, 0]
+        rows = ids[batch], gaps[batch], is_low[batch]
+        return encode(weights, *rows, heads, blocks, last_only=True)[:, 0]
 
     vectors = parallel_map(encode_batch, range(0, len(ids), ENCODE_BATCH_USERS))
     return users, with_one(np.concatenate(list(vectors)))

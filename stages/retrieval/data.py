@@ -1,4 +1,4 @@
-"""What a retriever learns from: positives, low ratings, genres, and windows of histories."""
+"""What a retriever learns from: positives, low ratings and genres."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,10 +7,8 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from stages.data.pairs import cumcount_and_size
-from stages.models import towers
-from stages.retrieval.packing import pack
 from stages.retrieval.sampling import inclusion_probabilities, systematic_sample
+from stages.retrieval.windows import Ratings
 
 Batches = Callable[[], Iterator[tuple[np.ndarray, ...]]]
 
@@ -25,6 +23,7 @@ class TrainingData(NamedTuple):
     timestamps: np.ndarray  # [positives] int64, seconds
     low_user_index: np.ndarray  # [low ratings] positions in user_ids
     low_movie_index: np.ndarray  # [low ratings] positions in movie_ids
+    low_timestamps: np.ndarray  # [low ratings] int64, seconds
     max_length: int  # of a history
     catalogue_ids: np.ndarray  # [catalogue], sorted
     catalogue_genres: np.ndarray  # [catalogue, genres] float32; a row sums to 1, or to 0
@@ -53,10 +52,26 @@ def training_data(
         timestamps=positives["timestamp"].to_numpy(),
         low_user_index=np.searchsorted(user_ids, low_ratings["user_id"].to_numpy()),
         low_movie_index=np.searchsorted(movie_ids, low_ratings["movie_id"].to_numpy()),
+        low_timestamps=low_ratings["timestamp"].to_numpy(),
         max_length=max_length,
         catalogue_ids=genres["movie_id"].to_numpy(),
         catalogue_genres=flags / np.maximum(flags.sum(axis=1, keepdims=True), 1),
     )
+
+
+def ratings_in_order(data: TrainingData, with_low_ratings: bool) -> Ratings:
+    """Return the positives and, `with_low_ratings`, the low ratings.
+
+    In one second, low ratings are older than positives, as in SEEN.
+    """
+    positives = data.user_index, data.movie_index, data.timestamps
+    if not with_low_ratings:
+        return Ratings(*positives, np.zeros(len(data.user_index), dtype=bool))
+    low = data.low_user_index, data.low_movie_index, data.low_timestamps
+    users, movies, times = map(np.concatenate, zip(low, positives))
+    order = np.lexsort((times, users))  # it keeps the order of equal rows
+    is_low = np.arange(len(users)) < len(data.low_user_index)
+    return Ratings(users[order], movies[order], times[order], is_low[order])
 
 
 def all_pairs(data: TrainingData, with_low_ratings: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -164,64 +179,3 @@ def user_batches(
             yield users, *(sample_movies(rows) if shape[1] > count else (rows.toarray(),))
 
     return epoch
-
-
-def windows(data: TrainingData, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut each user's positives into windows, so that every positive but the first is a target.
-
-    A user's first window ends at the newest positive. Where older positives are left, the second
-    ends a random offset of 1 to `length` rows before the newest, and each further one `length`
-    rows before the previous one. For example, with `length` 2, so windows of 3 rows, and offset 1:
-
-        user  rows of data  windows
-        A     0 1           [-1, 0, 1]
-        B     2 3 4 5       [ 3, 4, 5]  the newest positives
-                            [ 2, 3, 4]  ends 1 row before the newest
-
-    Returns:
-        [n, length + 1] indices of rows of `data`, -1 as padding on the left.
-    """
-    ends = np.flatnonzero(np.append(data.user_index[1:] != data.user_index[:-1], True)) + 1
-    counts = np.diff(ends, prepend=0)
-    starts = ends - counts
-    is_long = counts > length + 1
-    offsets = np.where(is_long, rng.integers(1, length + 1, len(counts)), counts)
-    num_windows = 1 + np.maximum(-(-(counts - offsets - 1) // length), 0)
-    users = np.repeat(np.arange(len(ends)), num_windows)
-    number, _ = cumcount_and_size(users)  # of a window among its user's, from 0
-    rows_after = np.where(number == 0, 0, offsets[users] + (number - 1) * length)
-    position = (counts[users] - rows_after)[:, None] - np.arange(length + 1, 0, -1)
-    rows = starts[users][:, None] + np.maximum(position, 0)
-    return np.where(position >= 0, rows, -1)
-
-
-def packed_rows(data: TrainingData, window_rows: np.ndarray) -> np.ndarray:
-    """Put the windows side by side into rows of `length` positions, without their padding.
-
-    A position has a movie and its next movie. Windows of a single movie are left out.
-
-    Args:
-        data: The positives.
-        window_rows: [n, length + 1] from `windows`.
-
-    Returns:
-        [rows, 5, length] int32: movies and their time gaps, next movies, positions in the window
-        (the last one is `length` - 1), and the window, by a number that no other window of the row
-        has. At positions that are left, the movies and the window are -1, and the others 0.
-    """
-    window_rows = window_rows[window_rows[:, -2] >= 0]
-    length = window_rows.shape[1] - 1
-    mask = window_rows >= 0
-    movies = data.movie_index[window_rows]
-    gaps = towers.time_gaps(data.timestamps[window_rows], mask)
-    has_next = mask[:, :-1]
-    lengths = has_next.sum(axis=1)
-    row, offset = pack(lengths, length)
-    window, position = has_next.nonzero()
-    column = offset[window] + position - (length - lengths[window])
-    packed = np.zeros((row.max(initial=0) + 1, 5, length), dtype=np.int32)
-    packed[:, [0, 2, 4]] = -1
-    values = movies[:, :-1][has_next], gaps[:, :-1][has_next], movies[:, 1:][has_next]
-    for channel, channel_values in enumerate((*values, position, offset[window])):
-        packed[row[window], channel, column] = channel_values
-    return packed

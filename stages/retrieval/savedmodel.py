@@ -7,12 +7,14 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from stages.models import towers
+from stages.models.rating_matrices import TIME_GAPS
 from stages.retrieval.ops import TensorFlowOps
 
 # Arrays that the user tower does not compute with, or that are fixed in its graph.
 OTHER_ARRAYS = ("bias", "catalogue_ids", "catalogue_genres", "num_heads", "num_blocks", "movie_ids")
 # The ids that fill rows which are shorter than others. No movie has them.
 NO_NUMBER, NO_TEXT = -1, ""
+Query = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # raw ids, times, whether the ratings are low
 
 
 class ServingOps(TensorFlowOps):
@@ -25,37 +27,38 @@ class ServingOps(TensorFlowOps):
 
 
 def newest_last(
-    ids: tf.Tensor, times: tf.Tensor, padding: tf.Tensor, length: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+    movies: tf.Tensor, times: tf.Tensor, is_low: tf.Tensor, length: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Move padding to the left, and return the last `length` columns.
 
     Args:
-        ids: [n, m] ids of movies, oldest first, with `padding` anywhere.
+        movies: [n, m] indices of movies, oldest first, with -1 as padding anywhere.
         times: [n, m] seconds.
-        padding: The id that is no movie.
+        is_low: [n, m] whether the ratings are low.
         length: Columns to return.
 
     Returns:
-        [n, length] ids and their times.
+        [n, length] movies, their times, and whether they are rated low.
     """
-    padding_first = tf.argsort(tf.cast(ids != padding, tf.int32), axis=1, stable=True)
-    more_columns = [[0, 0], [tf.maximum(length - tf.shape(ids)[1], 0), 0]]
+    padding_first = tf.argsort(tf.cast(movies >= 0, tf.int32), axis=1, stable=True)
+    more_columns = [[0, 0], [tf.maximum(length - tf.shape(movies)[1], 0), 0]]
 
     def shift(values: tf.Tensor, fill: tf.Tensor) -> tf.Tensor:
         values = tf.gather(values, padding_first, batch_dims=1)
         values = tf.pad(values, more_columns, constant_values=fill)
         return tf.ensure_shape(values[:, -length:], [None, length])
 
-    return shift(ids, padding), shift(times, tf.constant(0, tf.int64))
+    no_time = tf.constant(0, tf.int64)
+    return shift(movies, tf.constant(-1)), shift(times, no_time), shift(is_low, tf.constant(False))
 
 
 def time_gaps(times: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Return the [n, length] int32 classes that `stages.models.towers.time_gaps` returns.
+    """Return the [n, length] int32 classes that `stages.models.rating_matrices.time_gaps` returns.
 
     A class is the number of the limits 1, 3, 7, 15, ... that the seconds reach. Whole numbers do
     not round, unlike TensorFlow's logarithm.
     """
-    limits = tf.constant([2**g - 1 for g in range(1, towers.TIME_GAPS)], tf.int64)
+    limits = tf.constant([2**g - 1 for g in range(1, TIME_GAPS)], tf.int64)
     seconds = times[:, 1:] - times[:, :-1]
     has_previous = mask[:, 1:] & mask[:, :-1]
     reaches = has_previous[:, :, None] & (seconds[:, :, None] >= limits)
@@ -84,20 +87,23 @@ class HistoryTower(tf.Module):
         """Return the int32 positions of raw ids in `movie_ids`; -1 for those that it lacks."""
         return tf.cast(self.rows.lookup(raw_ids), tf.int32)
 
-    def __call__(self, query: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Return [n, d + 1] vectors of [n, m] raw ids and their times."""
-        ids, times = newest_last(*query, self.padding, self.w["position"].shape[0])
-        gaps = time_gaps(times, ids != self.padding)
-        movies = self.movie_rows(ids)
+    def __call__(self, query: Query) -> tf.Tensor:
+        """Return [n, d + 1] vectors of [n, m] raw ids, their times and whether they are low."""
+        ids, times, is_low = query
+        if "low" not in self.w:
+            ids = tf.where(is_low, self.padding, ids)
+        length = self.w["position"].shape[0]
+        movies, times, is_low = newest_last(self.movie_rows(ids), times, is_low, length)
+        rows = movies, time_gaps(times, movies >= 0), is_low
         heads, blocks = self.sizes["num_heads"], self.sizes["num_blocks"]
-        states = towers.encode(self.w, movies, gaps, heads, blocks, self.ops, last_only=True)
+        states = towers.encode(self.w, *rows, heads, blocks, self.ops, last_only=True)
         return towers.with_one(states[:, 0], self.ops)
 
 
 def recommend_unseen(
     index: tfrs.layers.factorized_top_k.TopK,
     tower: HistoryTower,
-    query: tuple[tf.Tensor, tf.Tensor],
+    query: Query,
     seen: tf.Tensor,
     k: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
@@ -109,7 +115,7 @@ def recommend_unseen(
     Args:
         index: Returns scores and raw ids.
         tower: Knows the raw ids.
-        query: [n, m] raw ids and their times.
+        query: [n, m] raw ids, their times, and whether the ratings are low.
         seen: [n, s] raw ids.
         k: A scalar.
 
@@ -148,19 +154,26 @@ class HistoryIndex(tf.Module):
         query = [
             tf.TensorSpec([None, None], kind, "history"),
             tf.TensorSpec([None, None], tf.int64, "timestamps"),
+            tf.TensorSpec([None, None], tf.bool, "is_low"),
         ]
         rest = [tf.TensorSpec([None, None], kind, "seen"), tf.TensorSpec([], tf.int32, "k")]
 
         @tf.function(input_signature=query, autograph=False)
-        def user_vectors(history: tf.Tensor, timestamps: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"vectors": self.tower((history, timestamps))}
+        def user_vectors(
+            history: tf.Tensor, timestamps: tf.Tensor, is_low: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            return {"vectors": self.tower((history, timestamps, is_low))}
 
         @tf.function(input_signature=[*query, *rest], autograph=False)
         def recommend(
-            history: tf.Tensor, timestamps: tf.Tensor, seen: tf.Tensor, k: tf.Tensor
+            history: tf.Tensor,
+            timestamps: tf.Tensor,
+            is_low: tf.Tensor,
+            seen: tf.Tensor,
+            k: tf.Tensor,
         ) -> dict[str, tf.Tensor]:
             seen = tf.concat([history, seen], axis=1)
-            return recommend_unseen(index, self.tower, (history, timestamps), seen, k)
+            return recommend_unseen(index, self.tower, (history, timestamps, is_low), seen, k)
 
         self.user_vectors, self.recommend = user_vectors, recommend
 
@@ -170,11 +183,12 @@ def save(arrays: towers.Weights, raw_ids: np.ndarray, folder: Path) -> None:
 
     It has two functions, which are its signatures as well, `recommend` as `serving_default`:
 
-        recommend(history, timestamps, seen, k) -> movie_ids, scores
-        user_vectors(history, timestamps) -> vectors
+        recommend(history, timestamps, is_low, seen, k) -> movie_ids, scores
+        user_vectors(history, timestamps, is_low) -> vectors
 
-    `history` and `seen` are [n, m] and [n, s] raw ids, `timestamps` are [n, m] int64 seconds, and
-    `k` is an int32 scalar. Rows of `history` have the oldest movie first; -1, or "" for text,
+    `history` and `seen` are [n, m] and [n, s] raw ids, `timestamps` are [n, m] int64 seconds,
+    `is_low` is [n, m] bool, whether a rating is below the positives, and `k` is an int32 scalar.
+    Rows of `history` have the oldest movie first; -1, or "" for text,
     fills up shorter rows. A row of `movie_ids` and `scores` has the best `k` movies of the
     retriever that are neither in `history` nor in `seen`; after the last one, it has -1 or "", and
     the score -inf. `vectors` are float32 [n, d + 1], to search an index with.

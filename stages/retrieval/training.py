@@ -56,6 +56,12 @@ class TrainingParams(Section):
     for as many epochs as the best of the first.
     """
 
+    low_weight: float = Field(ge=0, le=1)
+    """Weight of a low rating, which is learned like a positive; a positive has 1. With 0 none is.
+
+    A low-rated movie is at least one that its user chose to watch.
+    """
+
     def scale_to(self, positives: int, users: int) -> Self:
         """Return the params for data of this size; subclasses define how they scale."""
         return self

@@ -1,4 +1,4 @@
-"""A causal transformer over a user's positives, trained at every position of the sequence."""
+"""A causal transformer over a user's ratings, trained at every position of the sequence."""
 
 from collections.abc import Iterator
 from typing import Self
@@ -8,11 +8,13 @@ import tensorflow as tf
 from pydantic import Field
 
 from stages.models import towers
-from stages.retrieval.data import TrainingData, packed_rows, windows
+from stages.models.rating_matrices import TIME_GAPS
+from stages.retrieval.data import TrainingData, ratings_in_order
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import inner_products, pad_rows
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, genre_arrays, normal
+from stages.retrieval.windows import packed_rows, windows
 
 # With more data, less dropout is needed.
 FULL_DROPOUT_POSITIVES = 100_000
@@ -112,7 +114,9 @@ class Transformer(Retriever):
             "num_blocks": np.array(params.num_blocks),
         }
         if params.use_time_gaps:
-            w["gap"] = normal(rng, towers.TIME_GAPS, d, scale=0.02)
+            w["gap"] = normal(rng, TIME_GAPS, d, scale=0.02)
+        if params.low_weight and len(data.low_user_index):
+            w["low"] = normal(rng, d, scale=0.02)
         if params.use_genres:
             genre_weights, genre_constants = genre_arrays(data, d, rng)
             w, constants = w | genre_weights, constants | genre_constants
@@ -143,19 +147,22 @@ class Transformer(Retriever):
             w: Weights and constants.
             inputs: From `batches`.
         """
-        movies, gaps, next_movies, positions, window = tf.unstack(inputs[0], axis=1)
+        channels = tf.unstack(inputs[0], axis=1)
+        movies, gaps, is_low, next_movies, next_is_low, positions, window = channels
         p = self.params
         is_masked = self.ops.uniform(tf.shape(movies)) < p.item_mask_prob
         states = towers.encode(
             w,
             tf.where(is_masked, -1, movies),
             gaps,
+            is_low,
             p.num_heads,
             p.num_blocks,
             self.ops,
             packing=towers.Packing(positions, window),
         )
-        labels = tf.reshape(later_movies(next_movies, window, p.targets), (-1, p.targets))
+        labels = next_values(next_movies, window, p.targets)
+        label_is_low = next_values(next_is_low, window, p.targets) > 0
         losses = self.softmax_losses(
             tf.reshape(states, (-1, p.dimension)),
             labels,
@@ -163,7 +170,7 @@ class Transformer(Retriever):
             w["bias"],
         )
         decay = tf.constant(TARGET_DECAY ** np.arange(p.targets), tf.float32)
-        weights = tf.where(labels >= 0, decay, 0)
+        weights = tf.where(labels >= 0, tf.where(label_is_low, p.low_weight * decay, decay), 0)
         return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
 
     def softmax_losses(
@@ -196,24 +203,24 @@ class Transformer(Retriever):
         return tf.nn.softplus(logsumexp(negatives) + log_weight - label_logits)[:positions]
 
 
-def later_movies(next_movies: tf.Tensor, window: tf.Tensor, count: int) -> tf.Tensor:
-    """Return the [rows, length, count] next movies of every position; -1 after a window's end.
+def next_values(values: tf.Tensor, window: tf.Tensor, count: int) -> tf.Tensor:
+    """Return the [rows * length, count] next values of all positions; -1 after a window's end.
 
-    For example, with the windows [0, 0, 2, 2] of a row, its next movies [5, 7, 9, 3] and `count` 2:
+    For example, with the windows [0, 0, 2, 2] of a row, its values [5, 7, 9, 3] and `count` 2:
     [[5, 7], [7, -1], [9, 3], [3, -1]].
 
     Args:
-        next_movies: [rows, length] the first next movie.
+        values: [rows, length] the first next value of every position.
         window: [rows, length] numbers of the windows.
-        count: The number of next movies.
+        count: The number of next values.
     """
-    labels = []
+    columns = []
     for shift in range(count):
-        paddings = [[0, 0], [0, min(shift, next_movies.shape[1])]]
-        movie = tf.pad(next_movies[:, shift:], paddings, constant_values=-1)
-        window_of_movie = tf.pad(window[:, shift:], paddings, constant_values=-1)
-        labels.append(tf.where(window_of_movie == window, movie, -1))
-    return tf.stack(labels, axis=2)
+        paddings = [[0, 0], [0, min(shift, values.shape[1])]]
+        value = tf.pad(values[:, shift:], paddings, constant_values=-1)
+        window_of_value = tf.pad(window[:, shift:], paddings, constant_values=-1)
+        columns.append(tf.where(window_of_value == window, value, -1))
+    return tf.reshape(tf.stack(columns, axis=2), (-1, count))
 
 
 def batches(
@@ -225,12 +232,13 @@ def batches(
     last batch.
 
     Yields:
-        [b, 5, length] rows of `packed_rows`.
+        [b, 7, length] rows of `packed_rows`.
     """
-    rows = windows(data, data.max_length, rng)
+    ratings = ratings_in_order(data, params.low_weight > 0)
+    rows = windows(ratings.user_index, data.max_length, rng)
     size = params.batch_size
     rows = rows[rng.permutation(len(rows))[: MAX_STEPS * size]]
-    packed = packed_rows(data, rows)
+    packed = packed_rows(ratings, rows)
     steps = -(-len(packed) // size)
     order = np.resize(rng.permutation(len(packed)), steps * size)
     for start in range(0, len(order), size):

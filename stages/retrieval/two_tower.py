@@ -30,12 +30,6 @@ class TwoTowerParams(TrainingParams):
     dropout: float = Field(ge=0, le=0.95)
     """Share of the coordinates of users' vectors that are dropped in training."""
 
-    low_weight: float = Field(ge=0, le=1)
-    """Weight of a low rating, which is learned like a positive; a positive has 1. With 0 none is.
-
-    A low-rated movie is at least one that its user chose to watch.
-    """
-
     recency: float = Field(ge=0, le=10)
     """Exponent of a movie's weight in the recent half of a user's vector: that of the n-th newest
     positive is n**-recency (`stages.models.user_vectors`)."""

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import polars as pl
 
-from stages.models.towers import history_matrices
+from stages.models.rating_matrices import history_matrix
 from stages.ranking.feature_groups import FeatureContext
 
 # The item-to-item models to try first; other models follow, then the retriever's vectors.
@@ -52,7 +52,7 @@ def explain(
         recommendations: user_id and movie_id.
     """
     length = max(int(histories["history"].list.len().max()), 1)
-    newest_first = history_matrices(histories, context.movie_ids, length)[0][:, ::-1]
+    newest_first = history_matrix(histories, context.movie_ids, length)[:, ::-1]
     history_rows = np.searchsorted(
         histories["user_id"].to_numpy(), recommendations["user_id"].to_numpy()
     )

@@ -50,7 +50,7 @@ def add_feedback(
         history: The person's row of HISTORIES.
         seen: SEEN of this person.
         feedback: Movies to add.
-        now: Time of the new positives, in seconds since 1970.
+        now: Time of the new ratings, in seconds since 1970.
         max_length: Largest number of movies in a history.
     """
     # Lists of one person: each query of Polars would take longer than all of this.
@@ -70,6 +70,7 @@ def add_feedback(
         "movie_id": kinds,
         "positive": kinds.values(),
         "age": map(ages.get, kinds),
+        "timestamp": [None if is_positive is None else now for is_positive in kinds.values()],
     }
     others = seen[[row for row, movie in enumerate(rated) if movie not in kinds]]
     others = others.with_columns(others["age"] + len(ages))

@@ -122,7 +122,7 @@ class ServingPipeline:
         # One user is too little work for several threads, which would wait for each other.
         threads = 1 if histories.height == 1 else thread_count()
         faiss.omp_set_num_threads(threads)
-        vectors = {n: user_embeddings(arrays, histories) for n, arrays in self.towers.items()}
+        vectors = {n: user_embeddings(a, histories, seen) for n, a in self.towers.items()}
         merged = merge(self.generator_lists(histories, seen, vectors))
         if merged.height > self.candidate_limit:  # otherwise no user has more
             fused = fuse(merged, self.settings.generators, self.settings.fusion_k)
@@ -205,7 +205,7 @@ class ServingPipeline:
         else:
             row = int(self.history_rows(np.array([user]))[0])
             history, rated = self.histories[row : row + 1], self.seen_by(self.users[row : row + 1])
-            now = history["timestamps"][0].max()
+            now = rated["timestamp"].max()
         feedback = Feedback(liked, disliked, seen)
         tables = add_feedback(history, rated, feedback, now, self.settings.max_length)
         return self.recommend(*tables, top)

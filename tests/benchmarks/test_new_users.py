@@ -28,9 +28,8 @@ TIMES = pl.DataFrame(
     orient="row",
 )
 AGE = pl.col("timestamp").rank("ordinal", descending=True).over("user_id") - 1
-ALL_SEEN = TIMES.select(
-    "user_id", "movie_id", positive=~pl.col("movie_id").is_in([60, 70]), age=AGE
-).cast(dict(SEEN))
+POSITIVE = ~pl.col("movie_id").is_in([60, 70])
+ALL_SEEN = TIMES.with_columns(positive=POSITIVE, age=AGE).select(SEEN.names()).cast(dict(SEEN))
 
 
 def test_a_new_person_has_the_newest_positives_and_no_vector() -> None:
@@ -50,7 +49,7 @@ def test_a_new_person_with_all_positives_differs_in_the_vector_only() -> None:
 
 
 def test_untold_ratings_are_seen_and_nothing_else() -> None:
-    seen = cut_seen(ALL_SEEN, cut_histories(HISTORY, 2), TIMES)
+    seen = cut_seen(ALL_SEEN, cut_histories(HISTORY, 2), True)
     assert seen.schema == SEEN
     assert seen.select("user_id", "movie_id").equals(ALL_SEEN.select("user_id", "movie_id"))
     told = {
@@ -59,11 +58,12 @@ def test_untold_ratings_are_seen_and_nothing_else() -> None:
     }
     assert told[3] == {10: None, 20: None, 30: True, 40: True, 60: None, 70: False}
     assert told[8] == {20: True, 50: True, 70: False}  # of the second of the first positive
-    without_low = cut_seen(ALL_SEEN, cut_histories(HISTORY, 2), None)
+    without_low = cut_seen(ALL_SEEN, cut_histories(HISTORY, 2), False)
     assert without_low["positive"].equals(seen["positive"].replace(False, None))
-    ages = {(user, movie): age for user, movie, _, age in seen.iter_rows()}
+    ages = {(user, movie): age for user, movie, _, age, _ in seen.iter_rows()}
     # Only what is told has an age: movie 70 is between the two positives of user 3.
     assert [ages[3, movie] for movie in (40, 70, 30, 20)] == [0, 1, 2, None]
+    assert seen["timestamp"].is_null().equals(seen["age"].is_null())
 
 
 def test_random_positives_are_of_any_time_and_in_order() -> None:

@@ -2,14 +2,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.models.towers import encode, history_matrices, without_genres
+from stages.models.rating_matrices import rating_matrices
+from stages.models.towers import encode, without_genres
 from stages.models.user_vectors import fold_in, user_embeddings, with_fold_in
-from tests.small_tables import user_histories, user_movie_pairs
-from tests.tiny_chain import LENGTH
+from tests.small_tables import seen_of, user_histories, user_movie_pairs
 
 DIMENSION, MOVIES = 4, np.arange(10, 30)
 USERS = np.arange(2, 82, 2)
 Likes = dict[int, list[int]]
+NOT_USED = pl.DataFrame()  # vectors of a two-tower model do not depend on SEEN
 
 
 @pytest.fixture
@@ -39,11 +40,13 @@ def test_a_sequence_tower_has_a_vector_of_every_user(
 ) -> None:
     monkeypatch.setattr("stages.models.user_vectors.ENCODE_BATCH_USERS", 2)
     histories = user_histories({4: [3, 1], 6: [2], 9: list(range(1, 13))})
-    users, vectors = user_embeddings(arrays, histories)
+    seen = seen_of(histories).with_columns(positive=pl.col("movie_id") != 2)
+    users, vectors = user_embeddings(arrays, histories, seen)
     assert users.tolist() == [4, 6, 9]
-    ids, gaps = history_matrices(histories, arrays["movie_ids"], LENGTH)
+    ids, gaps, is_low = rating_matrices(seen, users, arrays)
+    assert is_low.sum() == 1  # that of user 9 is too old
     heads, blocks = int(arrays["num_heads"]), int(arrays["num_blocks"])
-    states = encode(arrays, ids, gaps, heads, blocks)[:, -1]
+    states = encode(arrays, ids, gaps, is_low, heads, blocks)[:, -1]
     assert np.allclose(vectors[:, :-1], states, atol=1e-5)
     assert (vectors[:, -1] == 1).all()
 
@@ -59,7 +62,7 @@ def test_a_vector_is_the_mean_of_a_long_term_and_a_recent_part() -> None:
     }
     # Movie 99 has no vector, so it does not count in a mean.
     histories = user_histories({1: [10, 99, 20], 5: [10], 7: [30]})
-    users, vectors = user_embeddings(arrays, histories)
+    users, vectors = user_embeddings(arrays, histories, NOT_USED)
     assert users.tolist() == [1, 5, 7]
     # The mean of user 1 is [0.5, 2], and [0.25, 3] with the weights 1/3 and 1. Times the map:
     # 2x and x + 5y. User 5 has a trained vector, and [2, 1] as the recent part.
@@ -72,7 +75,7 @@ def test_the_user_of_a_query_is_its_source_user(two_tower: dict) -> None:
     # Query 100 is one of the trained user 4; query 6 is one of the new user 3.
     histories = user_histories({6: [10, 11], 100: [12]})
     histories = histories.with_columns(source_user_id=pl.Series([3, 4], dtype=pl.Int32))
-    users, vectors = user_embeddings(two_tower, histories)
+    users, vectors = user_embeddings(two_tower, histories, NOT_USED)
     assert users.tolist() == [6, 100]
     recent = fold_in(two_tower, histories, 1)
     new_user = (fold_in(two_tower, histories[:1], 0)[0] + recent[0]) / 2
@@ -86,8 +89,8 @@ def test_the_vector_of_a_user_does_not_depend_on_the_other_users(
     two_tower: dict, likes: Likes
 ) -> None:
     histories = user_histories({user: list(movies) for user, movies in likes.items()})
-    _, together = user_embeddings(two_tower, histories)
-    alone = [user_embeddings(two_tower, histories[n : n + 1])[1][0] for n in range(len(likes))]
+    _, together = user_embeddings(two_tower, histories, NOT_USED)
+    alone = [user_embeddings(two_tower, row, NOT_USED)[1][0] for row in histories.iter_slices(1)]
     assert np.array_equal(together, np.array(alone))
 
 
@@ -95,14 +98,16 @@ def test_the_map_recovers_users_that_are_twice_the_mean_of_their_movies(two_towe
     assert two_tower["fold_in"].dtype == np.float32
     assert np.allclose(two_tower["fold_in"], 2 * np.eye(DIMENSION), atol=0.01)
     new = {1: [10, 15, 29], 3: [12], 201: [11, 13, 17, 19, 23]}
-    _, vectors = user_embeddings(two_tower | {"recency": np.array(0)}, user_histories(new))
+    _, vectors = user_embeddings(
+        two_tower | {"recency": np.array(0)}, user_histories(new), NOT_USED
+    )
     means = [two_tower["movie"][np.array(m) - MOVIES[0]].mean(axis=0) for m in new.values()]
     assert np.allclose(vectors[:, :-1], 2 * np.array(means), atol=0.01)
     assert np.abs(means).max(axis=1).min() > 0.3
 
 
 def test_a_user_whose_movies_have_no_vector_gets_zeros(two_tower: dict) -> None:
-    _, vectors = user_embeddings(two_tower, user_histories({1: [98, 99], 3: [10]}))
+    _, vectors = user_embeddings(two_tower, user_histories({1: [98, 99], 3: [10]}), NOT_USED)
     assert vectors[0].tolist() == [0] * DIMENSION + [1]
     assert np.abs(vectors[1, :-1]).max() > 0.1
 

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.models import towers
+from stages.common.tables import SEEN
+from stages.models import rating_matrices
 from stages.models.user_vectors import user_embeddings
 from tests.tiny_chain import LENGTH, random_sequence_tower
 
@@ -33,7 +34,8 @@ def lists(module: Any, history: list, seen: list, k: int) -> tuple[list, np.ndar
     from stages.retrieval.ops import tf
 
     times = [TIMES[: len(row)] for row in history]
-    output = module.recommend(history, tf.constant(times, tf.int64), seen, k)
+    is_low = [[False] * len(row) for row in history]
+    output = module.recommend(history, tf.constant(times, tf.int64), is_low, seen, k)
     ids = [[name.decode() for name in row] for row in output["movie_ids"].numpy()]
     return ids, output["scores"].numpy()
 
@@ -46,8 +48,8 @@ def test_classes_of_time_gaps_are_those_of_numpy_at_their_limits() -> None:
     times = np.stack([np.zeros_like(seconds), seconds, seconds], axis=1)
     mask = np.ones(times.shape, dtype=bool)
     mask[::5, 0] = False
-    expected = towers.time_gaps(times, mask)
-    assert set(range(towers.TIME_GAPS)) == set(expected[:, 1])
+    expected = rating_matrices.time_gaps(times, mask)
+    assert set(range(rating_matrices.TIME_GAPS)) == set(expected[:, 1])
     assert np.array_equal(time_gaps(tf.constant(times), tf.constant(mask)), expected)
 
 
@@ -59,23 +61,31 @@ def test_vectors_are_those_of_the_table_for_any_length_padding_and_unknown_movie
     longer = [3, 5, 2, 3, 8, 13, 5, 21, 2, 8]
     assert len(longer) > LENGTH
     rows = [longer, [5, 99, 8], [13], [99, 2]]
-    table = pl.DataFrame(
-        {
-            "user_id": range(len(rows)),
-            "history": rows,
-            "timestamps": [TIMES[: len(row)] for row in rows],
-        }
-    )
-    _, expected = user_embeddings(arrays, table)
-    for right in (True, False):
-        ids, times = [], []
-        for row in rows:
-            fill = len(longer) - len(row)
-            names, seconds = [f"tt{movie}" for movie in row], TIMES[: len(row)]
-            ids.append(names + [""] * fill if right else [""] * fill + names)
-            times.append(seconds + [0] * fill if right else [0] * fill + seconds)
-        output = module.user_vectors(ids, tf.constant(times, tf.int64))
-        assert np.allclose(output["vectors"], expected, atol=1e-5)
+    users = pl.DataFrame({"user_id": range(len(rows))})
+    low = [[n % 3 == 1 for n in range(len(row))] for row in rows]
+    seen = [
+        (user, *rating, len(row) - 1 - n, TIMES[n])
+        for user, row in enumerate(rows)
+        for n, rating in enumerate(zip(row, (not is_low for is_low in low[user])))
+    ]
+    table = pl.DataFrame(seen, schema=SEEN, orient="row")
+    _, expected = user_embeddings(arrays, users, table)
+    plain = {name: value for name, value in arrays.items() if name != "low"}
+    _, without_low = user_embeddings(plain, users, table)
+    assert not np.allclose(expected, without_low, atol=0.1)
+    from stages.retrieval.savedmodel import HistoryIndex
+
+    for exported, vectors in ((module, expected), (HistoryIndex(plain, NAMES), without_low)):
+        for right in (True, False):
+            ids, times, is_low = [], [], []
+            for row, low_row in zip(rows, low):
+                fill = len(longer) - len(row)
+                names, seconds = [f"tt{movie}" for movie in row], TIMES[: len(row)]
+                ids.append(names + [""] * fill if right else [""] * fill + names)
+                times.append(seconds + [0] * fill if right else [0] * fill + seconds)
+                is_low.append(low_row + [False] * fill if right else [False] * fill + low_row)
+            output = exported.user_vectors(ids, tf.constant(times, tf.int64), is_low)
+            assert np.allclose(output["vectors"], vectors, atol=1e-5)
 
 
 def test_lists_hold_neither_history_nor_seen_and_end_where_movies_do(module: Any) -> None:

@@ -30,8 +30,8 @@ def test_an_epoch_of_windows_is_bounded(tables: dict, monkeypatch: pytest.Monkey
     (first,), *others = batches()
     assert len(others) < 3
     assert {inputs.shape for (inputs,) in others} <= {first.shape}
-    assert first.shape[:2] == (2, 5)
-    pairs = sum((inputs[:, 2] >= 0).sum() for (inputs,) in [(first,), *others])
+    assert first.shape[:2] == (2, 7)
+    pairs = sum((inputs[:, 3] >= 0).sum() for (inputs,) in [(first,), *others])
     assert 6 <= pairs <= 6 * first.shape[2]
 
 
@@ -74,13 +74,13 @@ def test_a_sampled_movie_stands_for_several_and_no_next_movie_is_a_negative(
 def test_the_next_movies_end_with_their_window() -> None:
     next_movies = np.array([[5, 7, 9, 3], [1, 2, 3, -1]], dtype=np.int32)
     window = np.array([[0, 0, 2, 2], [0, 0, 0, -1]], dtype=np.int32)
-    labels = transformer.later_movies(next_movies, window, 2).numpy()
-    assert labels[0].tolist() == [[5, 7], [7, -1], [9, 3], [3, -1]]
-    assert labels[1].tolist() == [[1, 2], [2, 3], [3, -1], [-1, -1]]
-    more = transformer.later_movies(next_movies, window, 6).numpy()
-    assert (more[:, :, :2] == labels).all()
-    assert more[1].tolist()[0] == [1, 2, 3, -1, -1, -1]
-    assert (more[:, :, 4:] == -1).all()
+    labels = transformer.next_values(next_movies, window, 2).numpy()
+    assert labels[:4].tolist() == [[5, 7], [7, -1], [9, 3], [3, -1]]
+    assert labels[4:].tolist() == [[1, 2], [2, 3], [3, -1], [-1, -1]]
+    more = transformer.next_values(next_movies, window, 6).numpy()
+    assert (more[:, :2] == labels).all()
+    assert more[4].tolist() == [1, 2, 3, -1, -1, -1]
+    assert (more[:, 4:] == -1).all()
 
 
 def packed_batch() -> np.ndarray:
@@ -88,35 +88,38 @@ def packed_batch() -> np.ndarray:
 
     The last two positions of the first row are empty.
     """
-    batch = np.full((2, 5, 8), -1, dtype=np.int32)
-    batch[0, :, :2] = [3, 5], [0, 2], [5, 7], [6, 7], [0] * 2
-    batch[0, :, 2:6] = [5, 9, 3, 8], [0, 2, 1, 2], [9, 3, 8, 4], [4, 5, 6, 7], [2] * 4
-    batch[0, 1:4:2, 6:] = 0
-    batch[1] = range(10, 18), [0] + [2] * 7, range(11, 19), range(8), [0] * 8
+    batch = np.zeros((2, 7, 8), dtype=np.int32)
+    batch[0, [0, 3, 6]] = -1
+    batch[0, :, :2] = [3, 5], [0, 2], [1, 0], [5, 7], [0, 0], [6, 7], [0] * 2
+    batch[0, :3, 2:6] = [5, 9, 3, 8], [0, 2, 1, 2], [0, 1, 0, 0]
+    batch[0, 3:, 2:6] = [9, 3, 8, 4], [1, 0, 0, 1], [4, 5, 6, 7], [2] * 4
+    batch[1, :3] = range(10, 18), [0] + [2] * 7, [0, 1] * 4
+    batch[1, 3:] = range(11, 19), [1, 0] * 4, range(8), [0] * 8
     return batch
 
 
 @pytest.mark.parametrize("targets", [1, 3, 20])
 def test_the_loss_of_packed_windows_is_that_of_single_ones(targets: int, tables: dict) -> None:
     changes = {"dimension": 8, "dropout": 0.0, "item_mask_prob": 0.0, "targets": targets}
-    _, model, _ = build_small("history", tables, **changes)
+    _, model, _ = build_small("history", tables, low_weight=0.3, **changes)
     rng = np.random.default_rng(0)
-    for name in (name for name in model.w if name.endswith("_distance")):
-        model.w[name].assign(rng.normal(size=model.w[name].shape))  # zeros before the training
+    for name in ("block0_distance", "block1_distance", "low"):  # near zero before the training
+        model.w[name].assign(rng.normal(size=model.w[name].shape))
     arrays, params = model.arrays() | model.constants, model.params
     losses, weights = [], []
     for row, window, length in ((0, 0, 2), (0, 2, 4), (1, 0, 8)):
-        cells = packed_batch()[row, :3, window : window + length]
-        movies, gaps, next_movies = np.pad(cells, [(0, 0), (8 - length, 0)], constant_values=-1)[
-            :, None
-        ]
-        states = encode(arrays, movies, np.maximum(gaps, 0), params.num_heads, params.num_blocks)
+        cells = packed_batch()[row, :5, window : window + length]
+        cells = np.pad(cells, [(0, 0), (8 - length, 0)], constant_values=-1)[:, None]
+        movies, gaps, is_low, next_movies, next_is_low = cells
+        inputs = movies, np.maximum(gaps, 0), is_low == 1
+        states = encode(arrays, *inputs, params.num_heads, params.num_blocks)
         logits = (states @ movie_vectors(arrays).T + arrays["bias"])[0]
         for position in range(8 - length, 8):
             log_sum = np.log(np.exp(logits[position]).sum())
             labels = next_movies[0, position : position + targets]
             # The n-th next movie counts half as much as the one before it.
-            weights += list(0.5 ** np.arange(len(labels)))
+            low = next_is_low[0, position : position + targets]
+            weights += list(0.5 ** np.arange(len(labels)) * np.where(low == 1, 0.3, 1))
             losses += list(log_sum - logits[position, labels])
     loss = float(model.compute_loss((packed_batch(),)))
     assert loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)

@@ -9,7 +9,12 @@ from stages.serving.pipeline import NEW_USER, ServingPipeline
 ALL = 10_000
 HISTORY = pl.DataFrame([(7, 7, 3, [5, 2, 9], [100, 200, 300])], schema=HISTORIES, orient="row")
 RATED = pl.DataFrame(
-    [(7, 2, True, 2), (7, 4, False, 1), (7, 5, True, 3), (7, 9, True, 0)],
+    [
+        (7, 2, True, 2, 200),
+        (7, 4, False, 1, 250),
+        (7, 5, True, 3, 100),
+        (7, 9, True, 0, 300),
+    ],
     schema=SEEN,
     orient="row",
 )
@@ -66,14 +71,20 @@ def test_a_new_person_starts_without_a_history() -> None:
     )
     expected = pl.DataFrame([(-1, -1, 1, [3], [400])], schema=HISTORIES, orient="row")
     assert history.equals(expected)
-    assert seen.rows() == [(-1, 1, False, 1), (-1, 2, None, None), (-1, 3, True, 0)]
+    assert seen.rows() == [
+        (-1, 1, False, 1, 400),
+        (-1, 2, None, None, None),
+        (-1, 3, True, 0, 400),
+    ]
 
 
 def test_what_is_said_now_is_newer_than_all_ratings_and_likes_are_the_newest() -> None:
     _, seen = add_feedback(HISTORY, RATED, Feedback([8, 2, 3], [6, 5], [1]), 400, 10)
     ages = dict(seen.select("movie_id", "age").iter_rows())
+    times = dict(seen.select("movie_id", "timestamp").iter_rows())
     # Movie 2 is liked already and keeps its place; movie 5 is rated anew.
     assert ages == {3: 0, 8: 1, 5: 2, 6: 3, 9: 4, 4: 5, 2: 6, 1: None}
+    assert times == {3: 400, 8: 400, 5: 400, 6: 400, 9: 300, 4: 250, 2: 200, 1: None}
 
 
 def test_what_is_said_later_counts_and_any_opinion_more_than_having_seen() -> None:

@@ -149,13 +149,15 @@ def test_a_movie_that_a_user_also_likes_changes_the_list_and_is_not_recommended(
 def recommend_with(recommender: ServingPipeline, user: int, movie: int) -> pl.DataFrame:
     """All recommendations to `user` with `movie` as the newest positive."""
     length = recommender.settings.max_length
+    seen = recommender.seen_by(np.array([user]))
+    now = seen["timestamp"].max()
     history = recommender.histories.filter(pl.col("user_id") == user).with_columns(
         pl.concat_list("history", pl.lit(movie, pl.Int32)).list.tail(length),
-        pl.concat_list("timestamps", pl.col("timestamps").list.max()).list.tail(length),
+        pl.concat_list("timestamps", pl.lit(now, pl.Int64)).list.tail(length),
         pl.col("history_length") + 1,
     )
-    seen = recommender.seen_by(np.array([user])).filter(pl.col("movie_id") != movie)
-    added = pl.DataFrame([(user, movie, True, 0)], schema=seen.schema, orient="row")
+    seen = seen.filter(pl.col("movie_id") != movie)
+    added = pl.DataFrame([(user, movie, True, 0, now)], schema=seen.schema, orient="row")
     older = seen.with_columns(pl.col("age") + 1)
     return recommender.recommend(history, pl.concat([older, added]), ALL)
 
@@ -191,7 +193,7 @@ def test_the_seen_movies_are_those_of_the_given_users(recommender: ServingPipeli
 def test_who_has_seen_all_movies_has_no_candidates(recommender: ServingPipeline) -> None:
     user = int(recommender.users[0])
     movies = recommender.catalogue.select(
-        "movie_id", user_id=user, positive=True, age=pl.int_range(pl.len())
+        "movie_id", user_id=user, positive=True, age=pl.int_range(pl.len()), timestamp=0
     ).select(SEEN.names())
     ranked, merged = recommender.rank(recommender.histories[:1], movies.cast(dict(SEEN)))
     assert (ranked.height, merged.height) == (0, 0)

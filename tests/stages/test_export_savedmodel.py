@@ -7,6 +7,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import polars as pl
 import pytest
 
 from stages.candidates import search_unseen
@@ -28,7 +29,7 @@ lists = model.recommend(**inputs)
 signature = model.signatures["serving_default"](**{k: tf.constant(v) for k, v in inputs.items()})
 assert all((signature[name] == values).numpy().all() for name, values in lists.items())
 vectors = model.signatures["user_vectors"](
-    **{name: tf.constant(inputs[name]) for name in ("history", "timestamps")}
+    **{name: tf.constant(inputs[name]) for name in ("history", "timestamps", "is_low")}
 )
 np.savez("outputs.npz", **lists, **vectors)
 assert not {"tensorflow_recommenders", "tf_keras", "stages"} & set(sys.modules)
@@ -86,17 +87,26 @@ def test_plain_tensorflow_gives_the_unseen_lists_of_faiss(tiny_run: Path, export
     histories = read_table(data / "histories" / "serve.parquet", HISTORIES)
     seen = read_seen(data / "seen", "serve")
     users, vectors = user_embeddings(
-        read_arrays(data / "models" / "retrievers" / "history" / "serve.npz"), histories
+        read_arrays(data / "models" / "retrievers" / "history" / "serve.npz"), histories, seen
     )
     index = faiss.read_index(str(data / "index" / "history" / "serve.faiss"))
     expected = search_unseen(index, users, vectors, seen, K)
     seen_of_users = histories.select("user_id").join(
         seen.group_by("user_id").agg("movie_id"), on="user_id", maintain_order="left"
     )
+    ratings = seen.drop_nulls().sort("user_id", "age", descending=[False, True])
+    ratings = ratings.with_columns(is_low=~pl.col("positive"))
+    assert ratings["is_low"].any()
+    ratings = histories.select("user_id").join(
+        ratings.group_by("user_id", maintain_order=True).agg("movie_id", "timestamp", "is_low"),
+        on="user_id",
+        maintain_order="left",
+    )
     np.savez(
         exported / "inputs.npz",
-        history=pad(histories["history"].to_list()),
-        timestamps=pad(histories["timestamps"].to_list()),
+        history=pad(ratings["movie_id"].to_list()),
+        timestamps=pad(ratings["timestamp"].to_list()),
+        is_low=pad(ratings["is_low"].to_list()) == 1,
         seen=pad(seen_of_users["movie_id"].to_list()),
         k=np.int32(K),
     )

@@ -48,12 +48,12 @@ def test_all_that_is_rated_before_the_newest_positive_is_seen(
     table = seen_movies(query(1, 1, [1, 2], [20, 31]), positives, ratings)
     assert table.schema == SEEN_SCHEMA
     assert table.rows() == [
-        (1, 1, True, 3),
-        (1, 2, True, 0),
-        (1, 5, False, 5),
-        (1, 6, False, 4),  # of the second of movie 1, and so older
-        (1, 7, False, 1),
-        (1, 9, False, 2),
+        (1, 1, True, 3, 20),
+        (1, 2, True, 0, 31),
+        (1, 5, False, 5, 10),
+        (1, 6, False, 4, 20),  # of the second of movie 1, and so older
+        (1, 7, False, 1, 30),
+        (1, 9, False, 2, 25),
     ]
 
 
@@ -62,7 +62,7 @@ def test_positives_of_one_second_keep_their_order_as_ages(ratings: pl.DataFrame)
     positives = pl.DataFrame(rows, schema=KNOWN_POSITIVES, orient="row")
     queries = pl.concat([query(1, 1, [4, 3, 8], [9, 9, 9]), query(2, 2, [1], [6])])
     table = seen_movies(queries, positives, ratings)
-    ages = {(user, movie): age for user, movie, _, age in table.iter_rows()}
+    ages = {(user, movie): age for user, movie, _, age, _ in table.iter_rows()}
     assert ages == {(1, 8): 0, (1, 3): 1, (1, 4): 2, (1, 1): 3, (2, 1): 0, (2, 8): 1}
 
 
@@ -70,7 +70,10 @@ def test_a_rating_of_the_second_of_the_newest_positive_may_be_later(
     ratings: pl.DataFrame, positives: pl.DataFrame
 ) -> None:
     table = seen_movies(query(1, 1, [1], [20]), positives, ratings)
-    assert table.rows() == [(1, 1, True, 0), (1, 5, False, 1)]  # movie 6 is rated at second 20
+    assert table.rows() == [
+        (1, 1, True, 0, 20),
+        (1, 5, False, 1, 10),
+    ]  # movie 6 is rated at second 20
 
 
 @pytest.mark.parametrize("exclude", ["rated", "positives"])
@@ -94,8 +97,8 @@ def test_before_serving_all_that_a_user_has_rated_is_seen(
     table = seen_movies(query(2, 2, [1], [6]), positives, ratings, also_unknown=True)
     late = pl.DataFrame([(2, 4, 1.0, 90, 9)], schema=RATINGS, orient="row")
     later = seen_movies(query(2, 2, [1], [6]), positives, pl.concat([ratings, late]), True)
-    assert table.rows() == [(2, 1, True, 0), (2, 8, False, 1)]
-    assert later.rows() == [(2, 1, True, 1), (2, 4, False, 0), (2, 8, False, 2)]
+    assert table.rows() == [(2, 1, True, 0, 6), (2, 8, False, 1, 5)]
+    assert later.rows() == [(2, 1, True, 1, 6), (2, 4, False, 0, 90), (2, 8, False, 2, 5)]
 
 
 def test_queries_of_one_user_have_seen_what_is_before_each(

@@ -25,7 +25,7 @@ from stages.retrieval.worker import Fitted
 from tests.conftest import ROOT, edit_params
 from tests.retrieval.small_models import RETRIEVERS, SMALL, train_small
 from tests.retrieval.tables import tables  # noqa: F401 (a fixture)
-from tests.small_tables import seen_pairs, user_histories, user_movie_pairs
+from tests.small_tables import seen_of, seen_pairs, user_histories, user_movie_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_every_retriever_learns_repeats_itself_and_gives_vectors(
     assert losses[-1] < losses[0]
     movie_ids, movies = movie_embeddings(fit.arrays)
     arrays = with_fold_in(fit.arrays, tables["positives"])
-    _, users = user_embeddings(arrays, tables["histories"])
+    _, users = user_embeddings(arrays, tables["histories"], tables["seen"])
     assert users.shape == (tables["histories"].height, 17)
     assert movies.shape == (len(movie_ids), 17)
     assert np.isfinite(users).all()
@@ -128,7 +128,7 @@ def ranks_by_target(
     """The rank of each user's target movie; a model without a map has no recent part."""
     arrays = {"fold_in": np.zeros((2, 2), np.float32)} | arrays
     _, movies = movie_embeddings(arrays)
-    _, users = user_embeddings(arrays, validator.histories)
+    _, users = user_embeddings(arrays, validator.histories, validator.ratings)
     ranks = validator.ranks(slice(None), users, movies)
     pairs = validator.targets.select("user_id", "movie_id").rows()
     return {pair: int(rank) for pair, rank in zip(pairs, ranks, strict=True)}
@@ -210,7 +210,8 @@ def test_the_stage_writes_models_that_have_a_vector_of_every_user(
         if name == "id":
             assert np.array_equal(arrays["fold_in"], with_fold_in(arrays, positives)["fold_in"])
         movies = positives["movie_id"].unique().sort().head(3).to_list()
-        users, vectors = user_embeddings(arrays, user_histories({999: movies}))
+        histories = user_histories({999: movies})
+        users, vectors = user_embeddings(arrays, histories, seen_of(histories))
         assert users.tolist() == [999]
         assert np.abs(vectors[:, :-1]).max() > 0
 
