@@ -35,7 +35,7 @@ from stages.common.tables import (
 )
 from stages.models.boosters import parse_boosters, read_booster_texts, write_booster_texts
 
-FORMAT = 7
+FORMAT = 8
 SCHEMA = "schema.json"
 REMEDY = "copy the whole bundle again, or run `dvc repro export`"
 # Schemas by name; None where the columns depend on the data.
