@@ -69,13 +69,14 @@ def split_heads(x: Any, length: int, heads: int, ops: Any) -> Any:
 
 
 def distance_bias(table: Any, ops: Any) -> Any:
-    """[heads, length, length] biases of attention scores, by how far apart two positions are.
+    """[heads, length, length] biases of attention scores, by the distance of two positions.
 
-    They are the relative positions of T5 (Raffel et al. 2020), without its buckets. For example,
-    the rows of a head with the table [.3, .1, .2] are [.3, _, _], [.1, .3, _] and [.2, .1, .3].
+    They are the relative position biases of T5 (Raffel et al. 2020), one for each distance. For
+    example, a head whose column of `table` is [3, 1, 2] has the rows [3, ., .], [1, 3, .] and
+    [2, 1, 3]; no position attends to a later one, so those biases have no effect.
 
     Args:
-        table: [length, heads] biases of each distance. `_`, of a later position, is never used.
+        table: [length, heads] biases of the distances 0, 1, ...
         ops: The operations.
     """
     positions = np.arange(table.shape[0])

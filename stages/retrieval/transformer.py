@@ -141,7 +141,9 @@ class Transformer(Retriever):
         self.params = params
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Return the mean loss of all positions' next movies, weighted by their place.
+        """Return the weighted mean of the losses of all positions' next movies.
+
+        The weight of a next movie falls with its place; that of a low rating is smaller.
 
         Args:
             w: Weights and constants.

@@ -22,8 +22,8 @@ def windows(user_index: np.ndarray, length: int, rng: np.random.Generator) -> np
     """Cut each user's ratings into windows, so that every rating but the first is a target.
 
     A user's first window ends at the newest rating. Where older ratings are left, the second ends a
-    random offset of 1 to `length` rows before the newest, and each further one `length`
-    rows before the previous one. For example, with `length` 2, so windows of 3 rows, and offset 1:
+    random offset of 1 to `length` rows before the newest, and each further one `length` rows before
+    the previous one. For example, with `length` 2, so windows of 3 rows, and offset 1:
 
         user  rows     windows
         A     0 1      [-1, 0, 1]

@@ -13,7 +13,9 @@ def test_numpy_and_tensorflow_encode_alike(tables: dict) -> None:
     fit, _ = train_small("history", tables, epochs=1)
     ids = np.array([[-1, -1, -1, 5, 4, 3, 1, 2], [0, 1, 2, 3, 4, 5, 6, 7]])
     gaps = np.array([[0, 0, 0, 0, 2, 31, 1, 0], [0, 20, 0, 0, 1, 1, 1, 5]])
-    arguments = gaps, int(fit.arrays["num_heads"]), int(fit.arrays["num_blocks"])
+    is_low = ids % 3 == 1
+    assert "low" in fit.arrays
+    arguments = gaps, is_low, int(fit.arrays["num_heads"]), int(fit.arrays["num_blocks"])
     weights = {k: v for k, v in fit.arrays.items() if v.dtype == np.float32}
     states = encode(weights, ids, *arguments, TensorFlowOps(0.0, seed=0)).numpy()
     assert np.allclose(encode(weights, ids, *arguments), states, atol=1e-4)

@@ -25,7 +25,7 @@ def test_every_snapshot_has_the_vectors_of_its_model(
 ) -> None:
     data = tiny_run / "data"
     models = data / "models" / "retrievers"
-    embeddings.main(name, models, data / "histories", tmp_path)
+    embeddings.main(name, models, data / "histories", data / "seen", tmp_path)
     for snapshot in SNAPSHOTS:
         ids, vectors = movie_embeddings(read_arrays(models / name / f"{snapshot}.npz"))
         movies = read_table(tmp_path / name / snapshot / "movies.parquet")
@@ -47,7 +47,7 @@ def test_a_user_whom_the_model_was_not_trained_on_has_a_vector_too(
         is_old = ~np.isin(arrays["user_ids"], new_users)
         old = {"user_ids": arrays["user_ids"][is_old], "user": arrays["user"][is_old]}
         write_arrays(arrays | old, models / "id" / f"{snapshot}.npz")
-    embeddings.main("id", models, data / "histories", tmp_path)
+    embeddings.main("id", models, data / "histories", data / "seen", tmp_path)
     for snapshot in SNAPSHOTS:
         histories = read_histories(data / "histories", snapshot)
         users = read_table(tmp_path / "id" / snapshot / "users.parquet")

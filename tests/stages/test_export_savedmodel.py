@@ -113,7 +113,7 @@ def test_plain_tensorflow_gives_the_unseen_lists_of_faiss(tiny_run: Path, export
     run_python("-c", LOAD, cwd=exported)
     outputs = np.load(exported / "outputs.npz")
     assert np.allclose(outputs["vectors"], vectors, atol=1e-5)
-    assert np.ptp(vectors[:, :-1], axis=0).min() > 0.05  # users differ
+    assert np.ptp(vectors[:, :-1], axis=0).mean() > 0.3  # users differ
     assert outputs["movie_ids"].shape == (len(users), K)
     is_movie = outputs["movie_ids"] >= 0
     assert np.array_equal(

@@ -117,7 +117,7 @@ def test_positives_beyond_the_length_of_a_history_are_seen(
 ) -> None:
     cut = query(1, 1, [2], [31]).with_columns(history_length=pl.lit(2, dtype=pl.UInt32))
     table = seen_movies(cut, positives, ratings.clear())
-    assert table.rows() == [(1, 1, True, 1), (1, 2, True, 0)]
+    assert table.rows() == [(1, 1, True, 1, 20), (1, 2, True, 0, 31)]
 
 
 # A snapshot knows user 1 up to the time 10, 20 and 30, and user 2 from the second one on.
