@@ -1,8 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 
 from stages.models.towers import encode, movie_vectors
 from stages.retrieval import transformer
+from stages.train_retrieval import scale_to_data
 from tests.retrieval.small_models import build_small, small_retriever, train_small
 
 
@@ -33,6 +36,32 @@ def test_an_epoch_of_windows_is_bounded(tables: dict, monkeypatch: pytest.Monkey
     assert first.shape[:2] == (2, 7)
     pairs = sum((inputs[:, 3] >= 0).sum() for (inputs,) in [(first,), *others])
     assert 6 <= pairs <= 6 * first.shape[2]
+
+
+def test_a_tower_knows_low_ratings_only_if_it_learns_from_some(tables: dict) -> None:
+    none = tables | {"low_ratings": tables["low_ratings"].clear()}
+    for inputs, low_weight, learns in (
+        (tables, 0.5, True),
+        (tables, 0.0, False),
+        (none, 0.5, False),
+    ):
+        _, model, batches = build_small("history", inputs, low_weight=low_weight)
+        assert ("low" in model.w) == learns
+        batch = np.concatenate([rows for (rows,) in batches()])
+        assert batch[:, 2].any() == batch[:, 4].any() == learns
+
+
+def test_the_windows_hold_as_many_ratings_as_users_have_on_average(tables: dict) -> None:
+    _, params = small_retriever("history")
+    positives, low_ratings = tables["positives"], tables["low_ratings"]
+    users = positives["user_id"].n_unique()
+    lengths = {}
+    for weight, count in ((0.5, positives.height + low_ratings.height), (0.0, positives.height)):
+        weighted = params.model_copy(update={"low_weight": weight})
+        lengths[weight] = math.ceil(count / users)
+        assert scale_to_data(weighted, positives, low_ratings, 99) == (weighted, lengths[weight])
+        assert scale_to_data(weighted, positives, low_ratings, 3) == (weighted, 3)
+    assert lengths[0.5] > lengths[0.0] > 3
 
 
 def test_the_loss_of_a_sample_is_near_that_of_all_movies(tables: dict) -> None:
