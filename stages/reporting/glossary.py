@@ -12,7 +12,7 @@ DESCRIPTIONS = {
     "id": "a vector for each user and each movie, with a softmax over the catalogue",
     "genre": "like id, but a movie's vector is its own plus those of its genres",
     "hard_negative": "like id, but trained against the highest-scoring wrong movies",
-    "history": "a causal transformer over the user's newest positives",
+    "history": "a causal transformer over the user's newest ratings",
     "fusion": "reciprocal rank fusion of the generators' lists, without any training",
 }
 GENERATOR = "generator of stages/generators/{name}.py"
