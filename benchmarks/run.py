@@ -26,6 +26,7 @@ import networkx as nx
 import polars as pl
 from dvc.repo import Repo
 
+from benchmarks.clones import clone
 from benchmarks.shorten import shorten
 from benchmarks.steps import set_params
 from stages.common.files import read_json, write_csv
@@ -63,9 +64,8 @@ def stage_commands(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def prepare(source: Path, folder: Path) -> None:
-    """Clone the repository into `folder` if that is missing, and set its `data.source`."""
-    if not folder.exists():
-        subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    """Clone the repository into `folder`, unless that is a clone, and set its `data.source`."""
+    clone(folder)
     set_params(folder, folder, data={"source": str(source.resolve())})
 
 

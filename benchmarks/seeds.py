@@ -3,9 +3,9 @@
     python -m benchmarks.seeds --work /tmp/seeds --seeds 42 43 44
     python -m benchmarks.seeds --work /tmp/seeds-1m --set data.source=/path/to/ml-1m-seq
 
-Each seed runs in a clone of its own below `--work`; an existing clone is only brought up to date.
-Each user's metrics are averaged over the seeds before systems are compared, and the bootstrap
-samples users, as in `stages.leaderboard`.
+Each seed runs in a clone of its own below `--work`; in an existing clone of the same commit, only
+what is stale runs. Each user's metrics are averaged over the seeds before systems are compared, and
+the bootstrap samples users, as in `stages.leaderboard`.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.clones import clone
 from benchmarks.tables import header
 from stages.common.systems import FUSION, generator_names, system_names
 from stages.evaluation.accuracy import MAIN_CUTOFFS, MAIN_METRICS
@@ -32,9 +33,8 @@ POSITIVES_RANGES = [(1, 10), (11, 100), (1, 100), (101, 1000), (1001, UNLIMITED)
 
 
 def run(folder: Path, settings: list[str]) -> float:
-    """Clone the repository into `folder` if it is missing, run it, and return the seconds."""
-    if not folder.exists():
-        subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+    """Run the pipeline in a clone of the repository, and return the seconds."""
+    clone(folder)
     options = [part for setting in settings for part in ("-S", setting)]
     start_time = time.perf_counter()
     with (folder / "run.log").open("w") as log:
