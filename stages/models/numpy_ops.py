@@ -6,7 +6,7 @@ import numpy as np
 class NumpyOps:
     """The operations of `stages.retrieval.ops.TensorFlowOps`, without dropout."""
 
-    matmul = staticmethod(np.matmul)
+    matmul = batch_matmul = staticmethod(np.matmul)
     take = staticmethod(lambda table, ids: table[ids])
     reshape = staticmethod(np.reshape)
     transpose = staticmethod(np.transpose)

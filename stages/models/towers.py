@@ -109,11 +109,12 @@ def attention(
     queries = ops.matmul(h[:, positions], w[f"{block}_query"])
     queries = split_heads(queries, count, heads, ops)
     x = x[:, positions]
-    scores = queries @ ops.transpose(keys, (0, 1, 3, 2)) * np.float32((d // heads) ** -0.5)
+    scores = ops.batch_matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))
+    scores = scores * np.float32((d // heads) ** -0.5)
     if f"{block}_distance" in w:
         scores = scores + distance_bias(w[f"{block}_distance"], ops)[:, positions]
     weights = ops.softmax(ops.where(mask[:, None, positions], scores, -1e9))
-    h = ops.transpose(ops.dropout(weights) @ values, (0, 2, 1, 3))
+    h = ops.transpose(ops.batch_matmul(ops.dropout(weights), values), (0, 2, 1, 3))
     h = ops.matmul(ops.reshape(h, (-1, count, d)), w[f"{block}_output"])
     return residual(x, h, w, f"{block}_attention_gate", ops)
 

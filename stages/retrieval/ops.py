@@ -30,6 +30,7 @@ class TensorFlowOps:
     """The operations of `stages.models.towers.NumpyOps`, with dropout."""
 
     matmul = staticmethod(products.matmul)
+    batch_matmul = staticmethod(products.batch_matmul)
     take = staticmethod(tf.gather)
     reshape = staticmethod(tf.reshape)
     transpose = staticmethod(tf.transpose)

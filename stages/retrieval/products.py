@@ -119,6 +119,19 @@ def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return _layer(x, y) if x.shape.rank == 3 else _matrix_product(x, y)
 
 
+def batch_matmul(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Return the products of a [..., n, k] and b [..., k, m], padded to whole tiles.
+
+    The inner dimensions n, k and m, of attention, are too short to be split.
+    """
+
+    def pad(x: tf.Tensor) -> tf.Tensor:
+        paddings = [[0, -size % HALF_TILE] for size in x.shape[-2:]]
+        return tf.pad(x, [[0, 0]] * (x.shape.rank - 2) + paddings)
+
+    return tf.matmul(pad(a), pad(b))[..., : a.shape[-2], : b.shape[-1]]
+
+
 class Rows(tf.experimental.ExtensionType):
     """A matrix [n, d] whose `tf.matmul(x, y, transpose_b=True)` is `inner_products`.
 

@@ -20,7 +20,7 @@ Query = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # raw ids, times, whether the ra
 class ServingOps(TensorFlowOps):
     """The operations without dropout and without gradients of their own, which cannot be saved."""
 
-    matmul = staticmethod(tf.matmul)
+    matmul = batch_matmul = staticmethod(tf.matmul)
 
     def __init__(self) -> None:
         super().__init__(0.0, 0)

@@ -59,6 +59,26 @@ def test_a_layer_and_its_gradients_are_those_of_numpy() -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("n", "k", "m"), [(5, 3, 7), (24, 48, 24), (93, 32, 93)])
+def test_batches_of_products_and_their_gradients_are_those_of_numpy(
+    n: int, k: int, m: int, compiled: bool
+) -> None:
+    a, b, g = matrix(4, 2, n, k), matrix(4, 2, k, m), matrix(4, 2, n, m)
+
+    @tf.function(jit_compile=compiled)
+    def compute(a, b, g):
+        with tf.GradientTape() as tape:
+            tape.watch((a, b))
+            product = products.batch_matmul(a, b)
+        return product, *tape.gradient(product, (a, b), g)
+
+    product, da, db = compute(*map(tf.constant, (a, b, g)))
+    assert np.array_equal(product, a @ b)
+    assert np.array_equal(da, g @ b.swapaxes(2, 3))
+    assert np.array_equal(db, a.swapaxes(2, 3) @ g)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_a_task_of_rows_has_the_losses_and_gradients_of_the_task_of_tensors(compiled: bool) -> None:
     task = tfrs.tasks.Retrieval(
         loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="none")
@@ -142,7 +162,18 @@ def layer(x, w):
         loss = tf.reduce_sum(tf.tanh(products.matmul(x, w)))
     return loss, *tape.gradient(loss, (x, w))
 
+@tf.function(jit_compile=True)
+def attention(q, k, v):
+    with tf.GradientTape() as tape:
+        tape.watch((q, k, v))
+        weights = tf.nn.softmax(products.batch_matmul(q, tf.transpose(k, (0, 1, 3, 2))))
+        loss = tf.reduce_sum(tf.tanh(products.batch_matmul(weights, v)))
+    return loss, *tape.gradient(loss, (q, k, v))
+
 digest = hashlib.sha256()
+for length, size in ((54, 32), (93, 32), (100, 64)):
+    for tensor in attention(*(normal(32, 2, length, size) for _ in range(3))):
+        digest.update(tensor.numpy().tobytes())
 ids = tf.constant(rng.integers(0, 1000, 1411))
 for d in (64, 128):
     arguments = normal(24 * 54, d), normal(1411, d), normal(1411, 18), normal(18, d)
