@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from stages.retrieval import transformer
-from stages.retrieval.data import TrainingData
+from stages.retrieval.data import TrainingData, ratings_in_order
 
 Params = transformer.TransformerParams
 
@@ -13,4 +13,5 @@ Params = transformer.TransformerParams
 def build(data: TrainingData, params: Params, rng: np.random.Generator):
     """Return the model and its source of batches."""
     model = transformer.Transformer(data, params, rng)
-    return model, functools.partial(transformer.batches, data, params, rng)
+    ratings = ratings_in_order(data, params.low_weight > 0)  # once, not in every epoch
+    return model, functools.partial(transformer.batches, ratings, data.max_length, params, rng)

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from stages.models import towers
 from stages.models.rating_matrices import TIME_GAPS
-from stages.retrieval.data import TrainingData, ratings_in_order
+from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import inner_products, pad_rows
 from stages.retrieval.training import Retriever, TrainingParams, draw_seed, genre_arrays, normal
-from stages.retrieval.windows import packed_rows, windows
+from stages.retrieval.windows import Ratings, packed_rows, windows
 
 # With more data, less dropout is needed.
 FULL_DROPOUT_POSITIVES = 100_000
@@ -226,7 +226,7 @@ def next_values(values: tf.Tensor, window: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def batches(
-    data: TrainingData, params: TransformerParams, rng: np.random.Generator
+    ratings: Ratings, length: int, params: TransformerParams, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray]]:
     """Yield an epoch: all windows once, in random order, or as many as `MAX_STEPS` batches of them.
 
@@ -236,8 +236,7 @@ def batches(
     Yields:
         [b, 7, length] rows of `packed_rows`.
     """
-    ratings = ratings_in_order(data, params.low_weight > 0)
-    rows = windows(ratings.user_index, data.max_length, rng)
+    rows = windows(ratings.user_index, length, rng)
     size = params.batch_size
     rows = rows[rng.permutation(len(rows))[: MAX_STEPS * size]]
     packed = packed_rows(ratings, rows)
