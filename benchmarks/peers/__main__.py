@@ -12,7 +12,7 @@ import polars as pl
 from benchmarks.peers import replicate, sequence, two_stage
 from benchmarks.peers.data import METRIC, PEER_SNAPSHOTS, VALIDATION, Snapshot, Targets
 from benchmarks.peers.models import SCORE_PEERS
-from benchmarks.peers.report import report, user_values
+from benchmarks.peers.report import PEER_RANKS, RANKS_FILE, RESULTS_FILE, report
 from benchmarks.peers.sequence import SEQUENCE_PEERS
 from stages.common.files import write_json
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
@@ -38,7 +38,7 @@ class Benchmark:
     def __init__(self, data: Path, out: Path, options: argparse.Namespace) -> None:
         self.snapshots = {name: Snapshot(data, name) for name in PEER_SNAPSHOTS}
         self.targets, self.out, self.options = Targets(data), out, options
-        self.path = out / "results.json"
+        self.path = out / RESULTS_FILE
         self.results = json.loads(self.path.read_text()) if self.path.exists() else {}
         for name in options.models.split(",") if options.refit else ():
             self.results.pop(name, None)
@@ -174,11 +174,16 @@ class Benchmark:
             method = self.run_score_peer if name in SCORE_PEERS else self.run_sequence_peer
             method(name, seed)
 
-    def user_metrics(self, name: str) -> np.ndarray:
-        """Return ndcg@10 by user, the mean over the seeds of a peer."""
-        paths = [self.lists_path(TEST_SNAPSHOT, name, seed) for seed in self.results[name]["runs"]]
-        tables = [self.targets.test_ranks(read_table(path, RECOMMENDATIONS)) for path in paths]
-        return np.mean([user_values(table) for table in tables], axis=0)
+    def write_ranks(self) -> pl.DataFrame:
+        """Write PEER_RANKS of all lists, and return them."""
+        tables = []
+        for name, result in self.results.items():
+            for seed in map(int, result["runs"]):
+                lists = read_table(self.lists_path(TEST_SNAPSHOT, name, seed), RECOMMENDATIONS)
+                columns = {"peer": pl.lit(name), "seed": pl.lit(seed)}
+                tables.append(self.targets.test_ranks(lists).with_columns(**columns))
+        write_table(pl.concat(tables), self.out / RANKS_FILE, PEER_RANKS)
+        return read_table(self.out / RANKS_FILE, PEER_RANKS)
 
 
 def parse_options() -> argparse.Namespace:
@@ -218,8 +223,8 @@ def main() -> None:
             benchmark.run(name, seed)
     order = [name for name in [*LISTS, *COMBINATIONS] if name in benchmark.results]
     results = {name: benchmark.results[name] for name in order}
-    peers = {results[name]["title"]: benchmark.user_metrics(name) for name in order}
-    text = report(results, peers, options.ranks or [options.data / "ranks"])
+    write_json(results, benchmark.path)
+    text = report(results, benchmark.write_ranks(), options.ranks or [options.data / "ranks"])
     (options.out / "table.md").write_text(text)
     print(text)
 

@@ -8,7 +8,9 @@ import polars as pl
 
 from benchmarks.peers.data import METRIC
 from benchmarks.tables import header
+from stages.common.files import read_json
 from stages.common.params import load_params, read_seed
+from stages.common.stage import StageError
 from stages.common.systems import LeaderboardParams, block_names
 from stages.common.tables import RANKS, read_table
 from stages.evaluation.accuracy import MRR, user_accuracy
@@ -19,7 +21,44 @@ COLUMNS = [*(f"recall@{k}" for k in (1, 10, 20, 50, 200)), METRIC, MRR, COVERAGE
 RANKERS = ("ranker_history", "ranker_hit")
 SECONDS, VALIDATION_METRIC = "fit s", f"val {METRIC}"
 
+RESULTS_FILE, RANKS_FILE = "results.json", "ranks.parquet"
+# The rank that a peer, fitted with a seed, gave to a test target; 0 is a miss.
+PEER_RANKS = pl.Schema(
+    {
+        "peer": pl.String,
+        "seed": pl.Int32,
+        "user_id": pl.Int32,
+        "movie_id": pl.Int32,
+        "rank": pl.UInt16,
+    }
+)
+
 Results = dict[str, dict[str, Any]]
+
+
+def read_results(folder: Path) -> tuple[Results, pl.DataFrame]:
+    """Return the results of the peers by name, and their PEER_RANKS."""
+    return read_json(folder / RESULTS_FILE), read_table(folder / RANKS_FILE, PEER_RANKS)
+
+
+def check_targets(peer_ranks: pl.DataFrame, peers: Path, folders: list[Path]) -> None:
+    """Check that the peers and the runs have the same test targets.
+
+    Args:
+        peer_ranks: PEER_RANKS.
+        peers: Their folder, for the message.
+        folders: The RANKS of one run each.
+
+    Raises:
+        StageError: A run has other targets, or has not been evaluated.
+    """
+    pair = ["user_id", "movie_id"]
+    targets = peer_ranks.select(pair).unique().sort(pair)
+    for folder in folders:
+        path = folder / f"{RANKERS[0]}.parquet"
+        if not read_table(path, RANKS).select(pair).unique().sort(pair).equals(targets):
+            what = "has other test targets than the peers of"
+            raise StageError(f"{path}: {what} {peers}; fit peers for this data set: `make peers`")
 
 
 def mean_of_runs(result: dict[str, Any], column: str) -> float:
@@ -51,6 +90,14 @@ def metrics_table(results: Results) -> list[str]:
 def user_values(ranks: pl.DataFrame) -> np.ndarray:
     """Return ndcg@10 of every user of RANKS, ordered by user id."""
     return user_accuracy(ranks, [10]).sort("user_id")[METRIC].to_numpy()
+
+
+def peer_values(peer_ranks: pl.DataFrame, name: str) -> np.ndarray:
+    """Return ndcg@10 of every user, the mean over the seeds of a peer of PEER_RANKS."""
+    of_peer = peer_ranks.filter(pl.col("peer") == name)
+    return np.mean(
+        [user_values(ranks) for _, ranks in of_peer.group_by("seed", maintain_order=True)], axis=0
+    )
 
 
 def compared_systems(folders: list[Path]) -> dict[str, np.ndarray]:
@@ -91,11 +138,18 @@ def differences_table(
     return lines
 
 
-def report(results: Results, peers: dict[str, np.ndarray], ranks: list[Path]) -> str:
-    """Return both tables; the second one only if the run has RANKS of systems."""
+def report(results: Results, peer_ranks: pl.DataFrame, folders: list[Path]) -> str:
+    """Return both tables; the second one only if a run has RANKS of systems.
+
+    Args:
+        results: The results by the peers' names.
+        peer_ranks: PEER_RANKS.
+        folders: The RANKS of one run each.
+    """
     lines = metrics_table(results)
-    systems = compared_systems(ranks)
+    systems = compared_systems(folders)
     if systems:
+        peers = {r["title"]: peer_values(peer_ranks, name) for name, r in results.items()}
         resamples = load_params(LeaderboardParams, "leaderboard").resamples
         lines += ["", *differences_table(peers, systems, resamples, read_seed())]
     return "\n".join(lines) + "\n"

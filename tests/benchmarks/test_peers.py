@@ -4,8 +4,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.peers import compare
 from benchmarks.peers.data import Snapshot
-from benchmarks.peers.report import differences_table, metrics_table, user_values
+from benchmarks.peers.report import (
+    PEER_RANKS,
+    RANKS_FILE,
+    RESULTS_FILE,
+    differences_table,
+    metrics_table,
+    peer_values,
+    user_values,
+)
 from benchmarks.peers.two_stage import (
     COUNT,
     choose_lists,
@@ -14,7 +23,15 @@ from benchmarks.peers.two_stage import (
     ranked_lists,
     train_ranker,
 )
-from stages.common.tables import KNOWN_POSITIVES, LOW_RATINGS, POPULARITY, SEEN, write_table
+from stages.common.files import write_json
+from stages.common.tables import (
+    KNOWN_POSITIVES,
+    LOW_RATINGS,
+    POPULARITY,
+    RANKS,
+    SEEN,
+    write_table,
+)
 from stages.ranker_data import add_labels
 from tests.small_tables import (
     held_out_targets,
@@ -139,15 +156,27 @@ def test_ranker_learns_which_list_to_trust():
     assert dict(first.select("user_id", "movie_id").rows()) == target
 
 
-def test_metrics_table_is_the_mean_over_the_seeds():
+def peer_result(values: list[float]) -> dict:
+    """The result of the peer A, whose metrics all have the value of a seed."""
+
     def run(value):
         metrics = dict.fromkeys([f"recall@{k}" for k in (1, 10, 20, 50, 200)], value)
         metrics |= {"ndcg@10": value, "mrr": value, "coverage@10": value}
         return {"validation": value, "seconds": 3.0, "metrics": metrics, "epochs": "4 of 9"}
 
-    runs = {"1": run(0.1), "2": run(0.3)}
-    result = {"title": "A", "source": "grid", "settings": {"k": 5}, "runs": runs}
-    row = metrics_table({"a": result})[-1]
+    runs = {str(seed): run(value) for seed, value in enumerate(values, 1)}
+    return {"title": "A", "source": "grid", "settings": {"k": 5}, "runs": runs}
+
+
+def peer_rank_table(ranks: dict[int, list[int]]) -> pl.DataFrame:
+    """PEER_RANKS of the peer `a`, by seed."""
+    tables = [target_rank_table(row).with_columns(seed=pl.lit(s)) for s, row in ranks.items()]
+    table = pl.concat(tables).with_columns(peer=pl.lit("a"))
+    return table.select(PEER_RANKS.names()).cast(dict(PEER_RANKS))
+
+
+def test_metrics_table_is_the_mean_over_the_seeds():
+    row = metrics_table({"a": peer_result([0.1, 0.3])})[-1]
     assert row.startswith("| A | k 5, epochs 4 of 9, 4 of 9 | grid | 2 | 0.2000 |")
     assert row.count("0.2000") == 9
 
@@ -165,3 +194,36 @@ def test_differences_are_systems_minus_peers_with_an_interval():
 def test_user_values_are_in_the_order_of_users():
     ranks = target_rank_table([1, 0, 3]).reverse()
     assert user_values(ranks).tolist() == [1, 0, 0.5]
+
+
+def test_values_of_a_peer_are_the_means_over_its_seeds():
+    other = peer_rank_table({1: [5, 5]}).with_columns(peer=pl.lit("b"))
+    ranks = pl.concat([peer_rank_table({1: [1, 0], 2: [3, 3]}), other])
+    assert peer_values(ranks, "a").tolist() == [0.75, 0.25]
+
+
+@pytest.fixture
+def kept_peers(tmp_path, monkeypatch):
+    """Results of the peer `a`, and a run of `ranker_hit` that finds every target first."""
+    ranks = peer_rank_table({1: [3] * 50})
+    write_table(ranks, tmp_path / "peers" / RANKS_FILE, PEER_RANKS)
+    write_json({"a": peer_result([0.5])}, tmp_path / "peers" / RESULTS_FILE)
+    for name in ("ranker_history", "ranker_hit"):
+        write_table(target_rank_table([1] * 50), tmp_path / "ranks" / f"{name}.parquet", RANKS)
+    options = ["--peers", str(tmp_path / "peers"), "--ranks", str(tmp_path / "ranks")]
+    monkeypatch.setattr("sys.argv", ["compare", *options])
+    return tmp_path
+
+
+def test_a_run_is_compared_with_kept_ranks(kept_peers, capsys):
+    compare.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| A | k 5, epochs 4 of 9 | grid | 1 | 0.5000 |")
+    assert lines[-2] == "| A | +0.5000 [+0.5000, +0.5000] | +0.5000 [+0.5000, +0.5000] |"
+
+
+def test_a_run_of_other_targets_is_refused(kept_peers):
+    path = kept_peers / "ranks" / "ranker_history.parquet"
+    write_table(target_rank_table([1] * 49), path, RANKS)
+    with pytest.raises(SystemExit, match=r"ranker_history.parquet: has other test targets than"):
+        compare.main()
