@@ -94,10 +94,8 @@ def user_values(ranks: pl.DataFrame) -> np.ndarray:
 
 def peer_values(peer_ranks: pl.DataFrame, name: str) -> np.ndarray:
     """Return ndcg@10 of every user, the mean over the seeds of a peer of PEER_RANKS."""
-    of_peer = peer_ranks.filter(pl.col("peer") == name)
-    return np.mean(
-        [user_values(ranks) for _, ranks in of_peer.group_by("seed", maintain_order=True)], axis=0
-    )
+    runs = peer_ranks.filter(pl.col("peer") == name).group_by("seed", maintain_order=True)
+    return np.mean([user_values(ranks) for _, ranks in runs], axis=0)
 
 
 def compared_systems(folders: list[Path]) -> dict[str, np.ndarray]:
