@@ -37,7 +37,14 @@ Results = dict[str, dict[str, Any]]
 
 
 def read_results(folder: Path) -> tuple[Results, pl.DataFrame]:
-    """Return the results of the peers by name, and their PEER_RANKS."""
+    """Return the results of the peers by name, and their PEER_RANKS.
+
+    Raises:
+        StageError: The folder lacks one of the files, or they are damaged.
+    """
+    for name in (RESULTS_FILE, RANKS_FILE):
+        if not (folder / name).exists():
+            raise StageError(f"{folder}: has no {name}; name the folder of `make peers`")
     return read_json(folder / RESULTS_FILE), read_table(folder / RANKS_FILE, PEER_RANKS)
 
 

@@ -13,6 +13,7 @@ from benchmarks.peers.report import (
     differences_table,
     metrics_table,
     peer_values,
+    read_results,
     user_values,
 )
 from benchmarks.peers.two_stage import (
@@ -227,3 +228,21 @@ def test_a_run_of_other_targets_is_refused(kept_peers):
     write_table(target_rank_table([1] * 49), path, RANKS)
     with pytest.raises(SystemExit, match=r"ranker_history.parquet: has other test targets than"):
         compare.main()
+
+
+def test_a_folder_without_peers_is_named(kept_peers):
+    (kept_peers / "peers" / RANKS_FILE).unlink()
+    with pytest.raises(SystemExit, match=r"peers: has no ranks.parquet; name the folder of"):
+        compare.main()
+
+
+def test_kept_ranks_have_the_kept_metrics():
+    results, ranks = read_results(compare.KEPT)
+    for name, result in results.items():
+        runs = ranks.filter(pl.col("peer") == name)
+        assert runs["seed"].unique().sort().to_list() == sorted(map(int, result["runs"]))
+        for seed, run in result["runs"].items():
+            of_run = runs.filter(pl.col("seed") == int(seed))
+            assert user_values(of_run).mean() == pytest.approx(run["metrics"]["ndcg@10"], abs=1e-6)
+            is_hit = of_run["rank"].is_between(1, 200)
+            assert is_hit.mean() == pytest.approx(run["metrics"]["recall@200"], abs=1e-6)
