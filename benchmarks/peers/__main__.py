@@ -12,7 +12,7 @@ import polars as pl
 from benchmarks.peers import replicate, sequence, two_stage
 from benchmarks.peers.data import METRIC, PEER_SNAPSHOTS, VALIDATION, Snapshot, Targets
 from benchmarks.peers.models import SCORE_PEERS
-from benchmarks.peers.report import PEER_RANKS, RANKS_FILE, RESULTS_FILE, report
+from benchmarks.peers.report import PEER_RANKS, RANKS_FILE, RESULTS_FILE, read_results, report
 from benchmarks.peers.sequence import SEQUENCE_PEERS
 from stages.common.files import write_json
 from stages.common.tables import RECOMMENDATIONS, read_table, write_table
@@ -174,8 +174,8 @@ class Benchmark:
             method = self.run_score_peer if name in SCORE_PEERS else self.run_sequence_peer
             method(name, seed)
 
-    def write_ranks(self) -> pl.DataFrame:
-        """Write PEER_RANKS of all lists, and return them."""
+    def write_ranks(self) -> None:
+        """Write PEER_RANKS of all lists."""
         tables = []
         for name, result in self.results.items():
             for seed in map(int, result["runs"]):
@@ -183,7 +183,6 @@ class Benchmark:
                 columns = {"peer": pl.lit(name), "seed": pl.lit(seed)}
                 tables.append(self.targets.test_ranks(lists).with_columns(**columns))
         write_table(pl.concat(tables), self.out / RANKS_FILE, PEER_RANKS)
-        return read_table(self.out / RANKS_FILE, PEER_RANKS)
 
 
 def parse_options() -> argparse.Namespace:
@@ -222,9 +221,9 @@ def main() -> None:
         for name in filter(None, options.models.split(",")):
             benchmark.run(name, seed)
     order = [name for name in [*LISTS, *COMBINATIONS] if name in benchmark.results]
-    results = {name: benchmark.results[name] for name in order}
-    write_json(results, benchmark.path)
-    text = report(results, benchmark.write_ranks(), options.ranks or [options.data / "ranks"])
+    write_json({name: benchmark.results[name] for name in order}, benchmark.path)
+    benchmark.write_ranks()
+    text = report(*read_results(options.out), options.ranks or [options.data / "ranks"])
     (options.out / "table.md").write_text(text)
     print(text)
 
