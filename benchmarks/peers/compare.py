@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.peers.report import check_targets, read_results, report
+from benchmarks.peers.report import read_results, read_systems, report
 from stages.common.stage import StageError
 
 KEPT = Path(__file__).parent / "ml-100k"
@@ -26,9 +26,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=KEPT, help=f"results of peers ({KEPT})")
     options = parser.parse_args()
     try:
-        results, peer_ranks = read_results(options.peers)
-        check_targets(peer_ranks, options.peers, options.ranks)
-        print(report(results, peer_ranks, options.ranks))
+        results = read_results(options.peers)
+        print(report(results, read_systems(options.ranks, results.targets)))
     except StageError as error:
         sys.exit(f"error: {error}")
 

@@ -19,6 +19,7 @@ from stages.data.snapshots import (
 from stages.evaluate import Params, build_ranks
 from stages.evaluation.accuracy import user_accuracy
 from stages.evaluation.metrics import list_metrics, mean_metrics, target_ranks
+from stages.models.item_item import profile_values
 from stages.models.top_k import interaction_matrix, take_unseen, top_columns
 
 COUNT = 300
@@ -36,7 +37,7 @@ class Snapshot:
     """The positives that a snapshot knows, and the movies that its users have rated.
 
     `positives` are the rows of KNOWN_POSITIVES, `users` and `movies` their ascending ids,
-    `low_ratings` are the rows of LOW_RATINGS, `seen` the sorted keys of all ratings, and
+    `low_ratings` are the rows of LOW_RATINGS, `seen` is SEEN, `seen_keys` its sorted keys, and
     `popularity` is POPULARITY.
     """
 
@@ -45,10 +46,11 @@ class Snapshot:
         self.positives = read_positives(data / "histories", name)
         low_ratings = read_low_ratings(data / "seen")
         self.low_ratings = known_low_ratings(low_ratings, self.positives, name)
-        seen = read_seen(data / "seen", name)
-        self.seen = sorted_pair_keys(seen)
-        self.max_seen = most_rows(seen)
-        self.max_low = most_rows(seen.join(self.positives, on=["user_id", "movie_id"], how="anti"))
+        self.seen = read_seen(data / "seen", name)
+        self.seen_keys = sorted_pair_keys(self.seen)
+        self.max_seen = most_rows(self.seen)
+        low = self.seen.join(self.positives, on=["user_id", "movie_id"], how="anti")
+        self.max_low = most_rows(low)
         self.popularity = read_table(data / "movies" / "popularity" / f"{name}.parquet", POPULARITY)
         self.users = self.positives["user_id"].unique().sort().to_numpy()
         self.movies = self.positives["movie_id"].unique().sort().to_numpy()
@@ -64,6 +66,18 @@ class Snapshot:
             matrix += np.float32(low_weight) * sp.csr_matrix(low)
         return matrix
 
+    def profiles(self, low_weight: float, recency: float) -> sp.csr_matrix:
+        """Return [users, movies] float32 `matrix`, with less weight for older ratings.
+
+        It has this pipeline's weights by recency (`stages.models.item_item.profile_values`), and
+        empty rows for users who have no query.
+        """
+        weights = {"low_weight": np.float32(low_weight), "recency": np.float32(recency)}
+        values = profile_values(weights, self.seen)
+        matrix = interaction_matrix(self.seen, self.users, self.movies, values)
+        matrix.eliminate_zeros()  # implicit's ALS takes a stored 0 for a confidence
+        return sp.csr_matrix(matrix)
+
     @property
     def search_count(self) -> int:
         """The number of movies from which `COUNT` unseen ones can be taken for every user."""
@@ -72,7 +86,7 @@ class Snapshot:
     def best_unseen(self, scores: np.ndarray) -> pl.DataFrame:
         """Return RECOMMENDATIONS of the best unseen movies by [users, movies] scores."""
         columns, best = top_columns(scores, self.search_count)
-        return take_unseen(self.users, self.movies[columns], best, self.seen, COUNT)
+        return take_unseen(self.users, self.movies[columns], best, self.seen_keys, COUNT)
 
     def history_lengths(self) -> pl.DataFrame:
         """Return user_id and history_length, the number of the user's positives."""

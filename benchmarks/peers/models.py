@@ -2,8 +2,10 @@
 
 ALS, BPR and the item-kNN models are implicit's, EASE is RecTools', and LensKit has an ALS of its
 own. Where a library takes weights, low ratings are tried as interactions of a smaller weight, as in
-this pipeline. LightFM is left out, because it has no wheel for Python 3.11 and its source does not
-build with a current setuptools.
+this pipeline. Three models are tried a second time with this pipeline's weights by recency in the
+users' profiles (`Snapshot.profiles`); no library has them, so these are rows of their own. LightFM
+is left out, because it has no wheel for Python 3.11 and its source does not build with a current
+setuptools.
 """
 
 from collections.abc import Callable
@@ -34,46 +36,53 @@ def grid(**values: list) -> list[Settings]:
     return [dict(zip(values, combination)) for combination in product(*values.values())]
 
 
-def split_low_weight(settings: Settings) -> tuple[float, Settings]:
-    """Return the weight of low ratings, which is no setting of a library, and the other settings.
+def matrices(
+    snapshot: Snapshot, settings: Settings
+) -> tuple[sp.csr_matrix, sp.csr_matrix, Settings]:
+    """Return the matrix to fit, that of the users' profiles, and the settings of the library.
 
-    A positive has the weight 1.
+    `low_weight` and `recency` are settings of the matrices alone. Without `recency` the profiles
+    are the fitted matrix.
     """
-    return settings["low_weight"], {n: v for n, v in settings.items() if n != "low_weight"}
-
-
-def implicit_scores(model: Any, matrix: sp.csr_matrix) -> np.ndarray:
-    """Fit one of implicit's factor models; return [users, movies] scores."""
-    model.fit(matrix, show_progress=False)
-    return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
+    options = dict(settings)
+    low_weight, recency = options.pop("low_weight"), options.pop("recency", None)
+    matrix = snapshot.matrix(low_weight)
+    profiles = matrix if recency is None else snapshot.profiles(low_weight, recency)
+    return matrix, profiles, options
 
 
 def als_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
-    """Fit implicit's ALS (Hu et al. 2008); return [users, movies] scores."""
-    low_weight, options = split_low_weight(settings)
+    """Fit implicit's ALS (Hu et al. 2008); return [users, movies] scores.
+
+    With `recency`, a user's vector is the least-squares solution for the user's profile.
+    """
+    matrix, profiles, options = matrices(snapshot, settings)
     model = AlternatingLeastSquares(**options, random_state=seed, num_threads=1)
-    return implicit_scores(model, snapshot.matrix(low_weight))
+    model.fit(matrix, show_progress=False)
+    users = model.user_factors
+    if "recency" in settings:
+        users = model.recalculate_user(np.arange(len(snapshot.users)), profiles)
+    return users @ model.item_factors.T
 
 
 def bpr_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit implicit's BPR (Rendle et al. 2009); return [users, movies] scores."""
     model = BayesianPersonalizedRanking(**settings, random_state=seed, num_threads=1)
-    return implicit_scores(model, snapshot.matrix())
+    model.fit(snapshot.matrix(), show_progress=False)
+    return np.asarray(model.user_factors) @ np.asarray(model.item_factors).T
 
 
 def knn_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit one of implicit's item-kNN models; return [users, movies] scores."""
-    low_weight, options = split_low_weight(settings)
-    matrix = snapshot.matrix(low_weight)
+    matrix, profiles, options = matrices(snapshot, settings)
     model = KNN_MODELS[options.pop("weights")](**options, num_threads=1)
     model.fit(matrix, show_progress=False)
-    return (matrix @ model.similarity).toarray().astype(np.float32)
+    return (profiles @ model.similarity).toarray().astype(np.float32)
 
 
 def ease_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
     """Fit RecTools' EASE (Steck 2019); return [users, movies] scores."""
-    low_weight, options = split_low_weight(settings)
-    matrix = snapshot.matrix(low_weight)
+    matrix, profiles, options = matrices(snapshot, settings)
     users, movies = matrix.nonzero()
     columns = {
         Columns.User: snapshot.users[users],
@@ -85,7 +94,7 @@ def ease_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray
     model = EASEModel(**options, recommend_n_threads=1, recommend_use_gpu_ranking=False)
     model.fit(dataset)
     index = dataset.item_id_map.convert_to_internal(snapshot.movies)
-    return (matrix @ model.weight[np.ix_(index, index)]).astype(np.float32)
+    return (profiles @ model.weight[np.ix_(index, index)]).astype(np.float32)
 
 
 def lenskit_scores(snapshot: Snapshot, settings: Settings, seed: int) -> np.ndarray:
@@ -106,6 +115,7 @@ class ScorePeer(NamedTuple):
 
 
 LOW_WEIGHTS = [0.0, 0.25, 0.5]
+RECENCIES = [0.3, 0.5, 0.7, 1.0, 1.3]
 KNN_GRID = [
     *grid(
         weights=["BM25"],
@@ -116,41 +126,36 @@ KNN_GRID = [
     ),
     *grid(weights=["TF-IDF", "cosine"], K=[20, 50, 100, 200, 500], low_weight=LOW_WEIGHTS),
 ]
+ALS_GRID = grid(
+    factors=[32, 64, 128],
+    regularization=[3, 10, 30, 100],
+    alpha=[2, 5, 15, 40],
+    low_weight=LOW_WEIGHTS,
+)
+EASE_GRID = grid(regularization=[50, 100, 200, 400, 800, 1600], low_weight=LOW_WEIGHTS)
+BPR_GRID = grid(
+    factors=[16, 32, 64],
+    learning_rate=[0.003, 0.01, 0.03],
+    regularization=[0.003, 0.01, 0.03],
+    iterations=[50, 100, 300],
+)
+LENSKIT_GRID = grid(
+    embedding_size=[32, 64, 128], regularization=[1, 10, 30], weight=[1, 2, 5], epochs=[15]
+)
+
+
+def with_recency(settings: list[Settings]) -> list[Settings]:
+    """Return the settings with each value of `recency`."""
+    return [{**setting, "recency": recency} for setting in settings for recency in RECENCIES]
+
+
 SCORE_PEERS = {
-    "als": ScorePeer(
-        "implicit ALS",
-        als_scores,
-        grid(
-            factors=[32, 64, 128],
-            regularization=[3, 10, 30, 100],
-            alpha=[2, 5, 15, 40],
-            low_weight=LOW_WEIGHTS,
-        ),
-    ),
-    "bpr": ScorePeer(
-        "implicit BPR",
-        bpr_scores,
-        grid(
-            factors=[16, 32, 64],
-            learning_rate=[0.003, 0.01, 0.03],
-            regularization=[0.003, 0.01, 0.03],
-            iterations=[50, 100, 300],
-        ),
-    ),
+    "als": ScorePeer("implicit ALS", als_scores, ALS_GRID),
+    "bpr": ScorePeer("implicit BPR", bpr_scores, BPR_GRID),
     "knn": ScorePeer("implicit item-kNN", knn_scores, KNN_GRID),
-    "ease": ScorePeer(
-        "RecTools EASE",
-        ease_scores,
-        grid(regularization=[50, 100, 200, 400, 800, 1600], low_weight=LOW_WEIGHTS),
-    ),
-    "lenskit_als": ScorePeer(
-        "LensKit ALS",
-        lenskit_scores,
-        grid(
-            embedding_size=[32, 64, 128],
-            regularization=[1, 10, 30],
-            weight=[1, 2, 5],
-            epochs=[15],
-        ),
-    ),
+    "ease": ScorePeer("RecTools EASE", ease_scores, EASE_GRID),
+    "lenskit_als": ScorePeer("LensKit ALS", lenskit_scores, LENSKIT_GRID),
+    "als_recency": ScorePeer("implicit ALS, with recency", als_scores, with_recency(ALS_GRID)),
+    "knn_recency": ScorePeer("implicit item-kNN, with recency", knn_scores, with_recency(KNN_GRID)),
+    "ease_recency": ScorePeer("RecTools EASE, with recency", ease_scores, with_recency(EASE_GRID)),
 }

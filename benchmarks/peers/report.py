@@ -1,14 +1,15 @@
 """Tables of the results: every peer's metrics, and how far the pipeline's systems are from it."""
 
+import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from benchmarks.peers.data import METRIC
 from benchmarks.tables import header
-from stages.common.files import read_json
+from stages.common.files import read_csv, read_json
 from stages.common.params import load_params, read_seed
 from stages.common.stage import StageError
 from stages.common.systems import LeaderboardParams, block_names
@@ -21,51 +22,53 @@ COLUMNS = [*(f"recall@{k}" for k in (1, 10, 20, 50, 200)), METRIC, MRR, COVERAGE
 RANKERS = ("ranker_history", "ranker_hit")
 SECONDS, VALIDATION_METRIC = "fit s", f"val {METRIC}"
 
-RESULTS_FILE, RANKS_FILE = "results.json", "ranks.parquet"
-# The rank that a peer, fitted with a seed, gave to a test target; 0 is a miss.
-PEER_RANKS = pl.Schema(
-    {
-        "peer": pl.String,
-        "seed": pl.Int32,
-        "user_id": pl.Int32,
-        "movie_id": pl.Int32,
-        "rank": pl.UInt16,
-    }
-)
+RESULTS_FILE, RANKS_FILE = "results.json", "ranks.csv"
+USER = "user"
+TARGET = ["user_id", "movie_id"]
 
-Results = dict[str, dict[str, Any]]
+Peers = dict[str, dict[str, Any]]
 
 
-def read_results(folder: Path) -> tuple[Results, pl.DataFrame]:
-    """Return the results of the peers by name, and their PEER_RANKS.
+class Results(NamedTuple):
+    """What is kept of the peers of a data set, without the ids of its users and movies.
+
+    `peers` has the title, settings and runs of each peer. `ranks` has a row for each test target,
+    sorted by user and movie: `user` numbers the users from 0 on, and `<peer>-<seed>` is the rank
+    that the peer, fitted with the seed, gave to the target; 0 is a miss. `targets` is
+    `targets_checksum`.
+    """
+
+    peers: Peers
+    ranks: pl.DataFrame
+    targets: str
+
+
+def targets_checksum(targets: pl.DataFrame) -> str:
+    """Return the SHA-256 of the user_id and movie_id of all test targets, in any order."""
+    ids = targets.select(TARGET).cast(pl.Int64).sort(TARGET).to_numpy()
+    return hashlib.sha256(np.ascontiguousarray(ids, dtype="<i8").tobytes()).hexdigest()
+
+
+def rank_columns(peers: Peers) -> list[str]:
+    """Return the columns of `Results.ranks` that have ranks."""
+    return [f"{name}-{seed}" for name, peer in peers.items() for seed in peer["runs"]]
+
+
+def read_results(folder: Path) -> Results:
+    """Read the files RESULTS_FILE and RANKS_FILE of a folder.
 
     Raises:
-        StageError: The folder lacks one of the files, or they are damaged.
+        StageError: The folder lacks one of the files, or they do not belong together.
     """
     for name in (RESULTS_FILE, RANKS_FILE):
         if not (folder / name).exists():
             raise StageError(f"{folder}: has no {name}; name the folder of `make peers`")
-    return read_json(folder / RESULTS_FILE), read_table(folder / RANKS_FILE, PEER_RANKS)
-
-
-def check_targets(peer_ranks: pl.DataFrame, peers: Path, folders: list[Path]) -> None:
-    """Check that the peers and the runs have the same test targets.
-
-    Args:
-        peer_ranks: PEER_RANKS.
-        peers: Their folder, for the message.
-        folders: The RANKS of one run each.
-
-    Raises:
-        StageError: A run has other targets, or has not been evaluated.
-    """
-    pair = ["user_id", "movie_id"]
-    targets = peer_ranks.select(pair).unique().sort(pair)
-    for folder in folders:
-        path = folder / f"{RANKERS[0]}.parquet"
-        if not read_table(path, RANKS).select(pair).unique().sort(pair).equals(targets):
-            what = "has other test targets than the peers of"
-            raise StageError(f"{path}: {what} {peers}; fit peers for this data set: `make peers`")
+    results, ranks = read_json(folder / RESULTS_FILE), read_csv(folder / RANKS_FILE)
+    peers = results.get("peers", {})
+    if not peers or ranks.columns != [USER, *rank_columns(peers)]:
+        what = f"has other peers or seeds than {RESULTS_FILE}"
+        raise StageError(f"{folder / RANKS_FILE}: {what}; write both again: `make peers`")
+    return Results(peers, ranks, results["targets"])
 
 
 def mean_of_runs(result: dict[str, Any], column: str) -> float:
@@ -80,11 +83,11 @@ def settings_text(result: dict[str, Any]) -> str:
     return ", ".join([*parts, *(["epochs " + ", ".join(epochs)] if epochs else [])])
 
 
-def metrics_table(results: Results) -> list[str]:
+def metrics_table(peers: Peers) -> list[str]:
     """Return the Markdown rows of all peers: means over the seeds on the test targets."""
     columns = [*COLUMNS, VALIDATION_METRIC, SECONDS]
     lines = [header("peer", ["settings", "source", "seeds", *columns])]
-    for result in results.values():
+    for result in peers.values():
         runs = result["runs"].values()
         means = [f"{mean_of_runs(result, column):.4f}" for column in COLUMNS]
         validation = f"{np.mean([run['validation'] for run in runs]):.4f}"
@@ -99,23 +102,37 @@ def user_values(ranks: pl.DataFrame) -> np.ndarray:
     return user_accuracy(ranks, [10]).sort("user_id")[METRIC].to_numpy()
 
 
-def peer_values(peer_ranks: pl.DataFrame, name: str) -> np.ndarray:
-    """Return ndcg@10 of every user, the mean over the seeds of a peer of PEER_RANKS."""
-    runs = peer_ranks.filter(pl.col("peer") == name).group_by("seed", maintain_order=True)
-    return np.mean([user_values(ranks) for _, ranks in runs], axis=0)
+def peer_values(results: Results, name: str) -> np.ndarray:
+    """Return ndcg@10 of every user, the mean over the seeds of a peer."""
+    columns = rank_columns({name: results.peers[name]})
+    tables = [results.ranks.select(user_id=USER, rank=column) for column in columns]
+    return np.mean([user_values(table) for table in tables], axis=0)
 
 
-def compared_systems(folders: list[Path]) -> dict[str, np.ndarray]:
-    """Return ndcg@10 by user of the rankers and of the best retriever that have files of RANKS.
+def read_systems(folders: list[Path], targets: str) -> dict[str, np.ndarray]:
+    """Return ndcg@10 by user of the rankers and of the best retriever.
 
     Args:
         folders: The RANKS of one run each; a user's values are averaged over the runs.
+        targets: `targets_checksum` of the peers.
+
+    Raises:
+        StageError: No ranker or retriever has RANKS in all folders, or a run has other targets.
     """
     values = {}
     for name in [*RANKERS, *block_names("retrievers")]:
         paths = [folder / f"{name}.parquet" for folder in folders]
-        if all(path.exists() for path in paths):
-            values[name] = np.mean([user_values(read_table(p, RANKS)) for p in paths], axis=0)
+        if not all(path.exists() for path in paths):
+            continue
+        tables = [read_table(path, RANKS) for path in paths]
+        for path, table in zip(paths, tables):
+            if targets_checksum(table) != targets:
+                what = "has other test targets than the peers"
+                raise StageError(f"{path}: {what}; fit peers for this data set: `make peers`")
+        values[name] = np.mean([user_values(table) for table in tables], axis=0)
+    if not values:
+        text = ", ".join(map(str, folders))
+        raise StageError(f"{text}: no ranks of a ranker or retriever; run `dvc repro`")
     retrievers = sorted(values.keys() - set(RANKERS), key=lambda name: -values[name].mean())
     return {name: values[name] for name in [*RANKERS, *retrievers[:1]] if name in values}
 
@@ -143,18 +160,14 @@ def differences_table(
     return lines
 
 
-def report(results: Results, peer_ranks: pl.DataFrame, folders: list[Path]) -> str:
-    """Return both tables; the second one only if a run has RANKS of systems.
+def report(results: Results, systems: dict[str, np.ndarray]) -> str:
+    """Return the tables of the peers, and of the differences of systems to them.
 
     Args:
-        results: The results by the peers' names.
-        peer_ranks: PEER_RANKS.
-        folders: The RANKS of one run each.
+        results: The results of the peers.
+        systems: `read_systems`.
     """
-    lines = metrics_table(results)
-    systems = compared_systems(folders)
-    if systems:
-        peers = {r["title"]: peer_values(peer_ranks, name) for name, r in results.items()}
-        resamples = load_params(LeaderboardParams, "leaderboard").resamples
-        lines += ["", *differences_table(peers, systems, resamples, read_seed())]
-    return "\n".join(lines) + "\n"
+    peers = {peer["title"]: peer_values(results, name) for name, peer in results.peers.items()}
+    resamples = load_params(LeaderboardParams, "leaderboard").resamples
+    differences = differences_table(peers, systems, resamples, read_seed())
+    return "\n".join([*metrics_table(results.peers), "", *differences]) + "\n"

@@ -184,7 +184,7 @@ class Training:
         movies = np.full((len(users), count), -1)
         scores = np.full((len(users), count), -np.inf, dtype=np.float32)
         movies[index], scores[index] = table[Columns.Item], table[Columns.Score]
-        return take_unseen(users, movies, scores, self.snapshot.seen, COUNT)
+        return take_unseen(users, movies, scores, self.snapshot.seen_keys, COUNT)
 
 
 class BestEpoch(NamedTuple):

@@ -7,13 +7,14 @@ import pytest
 from benchmarks.peers import compare
 from benchmarks.peers.data import Snapshot
 from benchmarks.peers.report import (
-    PEER_RANKS,
     RANKS_FILE,
     RESULTS_FILE,
+    Results,
     differences_table,
     metrics_table,
     peer_values,
     read_results,
+    targets_checksum,
     user_values,
 )
 from benchmarks.peers.two_stage import (
@@ -24,7 +25,7 @@ from benchmarks.peers.two_stage import (
     ranked_lists,
     train_ranker,
 )
-from stages.common.files import write_json
+from stages.common.files import write_csv, write_json
 from stages.common.tables import (
     KNOWN_POSITIVES,
     LOW_RATINGS,
@@ -78,6 +79,14 @@ def test_snapshot_counts_its_own_positives_only(snapshot):
     assert snapshot.matrix(0.5).toarray().tolist() == [[1, 0.5, 0], [0.5, 1, 1]]
     assert snapshot.matrix().toarray().tolist() == [[1, 0, 0], [0, 1, 1]]
     assert sorted(snapshot.history_lengths().rows()) == [(1, 1), (2, 2)]
+
+
+def test_profiles_weigh_older_ratings_less(snapshot):
+    seen = snapshot.seen.with_columns(age=pl.Series([1, 0, 1, 0], dtype=pl.UInt32))
+    snapshot.seen = seen  # user 1: 10, then 11, which is low; user 2: 11, then 12
+    assert snapshot.profiles(0.5, 1.0).toarray().tolist() == [[0.5, 0.5, 0], [0, 0.5, 1]]
+    assert snapshot.profiles(0.5, 0.0).toarray().tolist() == [[1, 0.5, 0], [0, 1, 1]]
+    assert snapshot.profiles(0.0, 1.0).nnz == 3
 
 
 def test_fused_lists_order_by_reciprocal_ranks():
@@ -169,13 +178,6 @@ def peer_result(values: list[float]) -> dict:
     return {"title": "A", "source": "grid", "settings": {"k": 5}, "runs": runs}
 
 
-def peer_rank_table(ranks: dict[int, list[int]]) -> pl.DataFrame:
-    """PEER_RANKS of the peer `a`, by seed."""
-    tables = [target_rank_table(row).with_columns(seed=pl.lit(s)) for s, row in ranks.items()]
-    table = pl.concat(tables).with_columns(peer=pl.lit("a"))
-    return table.select(PEER_RANKS.names()).cast(dict(PEER_RANKS))
-
-
 def test_metrics_table_is_the_mean_over_the_seeds():
     row = metrics_table({"a": peer_result([0.1, 0.3])})[-1]
     assert row.startswith("| A | k 5, epochs 4 of 9, 4 of 9 | grid | 2 | 0.2000 |")
@@ -198,19 +200,29 @@ def test_user_values_are_in_the_order_of_users():
 
 
 def test_values_of_a_peer_are_the_means_over_its_seeds():
-    other = peer_rank_table({1: [5, 5]}).with_columns(peer=pl.lit("b"))
-    ranks = pl.concat([peer_rank_table({1: [1, 0], 2: [3, 3]}), other])
-    assert peer_values(ranks, "a").tolist() == [0.75, 0.25]
+    peers = {"a": peer_result([0.1, 0.3]), "b": peer_result([0.1])}
+    ranks = {"user": [0, 1], "a-1": [1, 0], "a-2": [3, 3], "b-1": [5, 5]}
+    assert peer_values(Results(peers, pl.DataFrame(ranks), ""), "a").tolist() == [0.75, 0.25]
+
+
+def test_checksum_of_targets_tells_users_and_movies_apart():
+    targets = pairs([(1, 10), (2, 11)])
+    checksum = targets_checksum(targets)
+    assert targets_checksum(targets.reverse().with_columns(rank=1)) == checksum
+    for other in ([(1, 11), (2, 10)], [(1, 10), (3, 11)], [(1, 10)]):
+        assert targets_checksum(pairs(other)) != checksum
 
 
 @pytest.fixture
 def kept_peers(tmp_path, monkeypatch):
-    """Results of the peer `a`, and a run of `ranker_hit` that finds every target first."""
-    ranks = peer_rank_table({1: [3] * 50})
-    write_table(ranks, tmp_path / "peers" / RANKS_FILE, PEER_RANKS)
-    write_json({"a": peer_result([0.5])}, tmp_path / "peers" / RESULTS_FILE)
+    """Results of the peer `a`, and a run of the rankers that find every target first."""
+    ranks = target_rank_table([1] * 50)
+    results = {"targets": targets_checksum(ranks), "peers": {"a": peer_result([0.5])}}
+    write_json(results, tmp_path / "peers" / RESULTS_FILE)
+    table = pl.DataFrame({"user": range(50), "a-1": [3] * 50})
+    write_csv(table, tmp_path / "peers" / RANKS_FILE)
     for name in ("ranker_history", "ranker_hit"):
-        write_table(target_rank_table([1] * 50), tmp_path / "ranks" / f"{name}.parquet", RANKS)
+        write_table(ranks, tmp_path / "ranks" / f"{name}.parquet", RANKS)
     options = ["--peers", str(tmp_path / "peers"), "--ranks", str(tmp_path / "ranks")]
     monkeypatch.setattr("sys.argv", ["compare", *options])
     return tmp_path
@@ -223,26 +235,45 @@ def test_a_run_is_compared_with_kept_ranks(kept_peers, capsys):
     assert lines[-2] == "| A | +0.5000 [+0.5000, +0.5000] | +0.5000 [+0.5000, +0.5000] |"
 
 
-def test_a_run_of_other_targets_is_refused(kept_peers):
-    path = kept_peers / "ranks" / "ranker_history.parquet"
-    write_table(target_rank_table([1] * 49), path, RANKS)
-    with pytest.raises(SystemExit, match=r"ranker_history.parquet: has other test targets than"):
+def test_a_run_needs_only_one_of_the_rankers(kept_peers, capsys):
+    (kept_peers / "ranks" / "ranker_history.parquet").unlink()
+    compare.main()
+    assert capsys.readouterr().out.splitlines()[-2] == "| A | +0.5000 [+0.5000, +0.5000] |"
+
+
+def test_a_folder_without_ranks_of_systems_is_named(kept_peers):
+    for path in (kept_peers / "ranks").iterdir():
+        path.unlink()
+    with pytest.raises(SystemExit, match=r"ranks: no ranks of a ranker or retriever; run `dvc"):
         compare.main()
 
 
-def test_a_folder_without_peers_is_named(kept_peers):
-    (kept_peers / "peers" / RANKS_FILE).unlink()
-    with pytest.raises(SystemExit, match=r"peers: has no ranks.parquet; name the folder of"):
+def test_a_run_of_other_targets_is_refused(kept_peers):
+    path = kept_peers / "ranks" / "ranker_hit.parquet"
+    write_table(target_rank_table([1] * 49), path, RANKS)
+    with pytest.raises(SystemExit, match=r"ranker_hit.parquet: has other test targets than the"):
+        compare.main()
+
+
+@pytest.mark.parametrize("name", [RESULTS_FILE, RANKS_FILE])
+def test_a_folder_without_peers_is_named(kept_peers, name):
+    (kept_peers / "peers" / name).unlink()
+    with pytest.raises(SystemExit, match=rf"peers: has no {name}; name the folder of"):
+        compare.main()
+
+
+def test_ranks_of_other_peers_are_refused(kept_peers):
+    write_csv(pl.DataFrame({"user": [0], "a-2": [3]}), kept_peers / "peers" / RANKS_FILE)
+    with pytest.raises(SystemExit, match=r"ranks.csv: has other peers or seeds than results.json"):
         compare.main()
 
 
 def test_kept_ranks_have_the_kept_metrics():
-    results, ranks = read_results(compare.KEPT)
-    for name, result in results.items():
-        runs = ranks.filter(pl.col("peer") == name)
-        assert runs["seed"].unique().sort().to_list() == sorted(map(int, result["runs"]))
-        for seed, run in result["runs"].items():
-            of_run = runs.filter(pl.col("seed") == int(seed))
-            assert user_values(of_run).mean() == pytest.approx(run["metrics"]["ndcg@10"], abs=1e-6)
-            is_hit = of_run["rank"].is_between(1, 200)
+    results = read_results(compare.KEPT)
+    for name, peer in results.peers.items():
+        for seed, run in peer["runs"].items():
+            ranks = results.ranks.select(user_id="user", rank=f"{name}-{seed}")
+            values = user_values(ranks)
+            assert values.mean() == pytest.approx(run["metrics"]["ndcg@10"], abs=1e-6)
+            is_hit = ranks["rank"].is_between(1, 200)
             assert is_hit.mean() == pytest.approx(run["metrics"]["recall@200"], abs=1e-6)
