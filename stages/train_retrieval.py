@@ -212,6 +212,7 @@ def main(
 ) -> str:
     """Write the arrays of every snapshot and the learning curve of the retriever `name`."""
     retriever, params = load_retriever(name)
+    note = params.prepare_process()
     length = read_value("histories.max_length", int)
     tables = {
         "positives": read_positives(histories),
@@ -241,7 +242,7 @@ def main(
     best = first_fit.curve[first_fit.epoch - 1]
     metrics = ", ".join(f"{metric} {best[metric]:.4f}" for metric in MAIN_METRICS)
     count = tables["positives"].height
-    return f"{count:,} positives -> best epoch {first_fit.epoch}, inner_val {metrics}"
+    return f"{count:,} positives -> best epoch {first_fit.epoch}, inner_val {metrics}{note}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class TrainingData(NamedTuple):
     low_user_index: np.ndarray  # [low ratings] positions in user_ids
     low_movie_index: np.ndarray  # [low ratings] positions in movie_ids
     low_timestamps: np.ndarray  # [low ratings] int64, seconds
-    max_length: int  # of a history
+    max_length: int  # the most ratings of a window
     catalogue_ids: np.ndarray  # [catalogue], sorted
     catalogue_genres: np.ndarray  # [catalogue, genres] float32; a row sums to 1, or to 0
 
@@ -38,7 +38,7 @@ def training_data(
         positives: KNOWN_POSITIVES.
         low_ratings: LOW_RATINGS of their users; those of movies without a positive are left out.
         genres: The table of the stage genre_features.
-        max_length: The most movies of a history.
+        max_length: The most ratings of a window.
     """
     user_ids, user_index = np.unique(positives["user_id"].to_numpy(), return_inverse=True)
     movie_ids, movie_index = np.unique(positives["movie_id"].to_numpy(), return_inverse=True)

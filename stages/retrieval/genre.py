@@ -10,8 +10,8 @@ from pydantic import Field
 
 from stages.retrieval import two_tower
 from stages.retrieval.data import TrainingData
+from stages.retrieval.initial_weights import genre_arrays
 from stages.retrieval.products import total
-from stages.retrieval.training import genre_arrays
 
 
 class Params(two_tower.TwoTowerParams):

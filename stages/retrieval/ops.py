@@ -1,8 +1,18 @@
-"""TensorFlow's operations for `stages.models.towers`."""
+"""TensorFlow's operations for `stages.models.towers`, with products in float32 or bfloat16."""
+
+from collections.abc import MutableMapping
+from pathlib import Path
 
 import tensorflow as tf
 
 from stages.retrieval import portable, products
+
+# On CPUs, XLA computes products in bfloat16 as float32; TensorFlow's own have oneDNN's kernels. So
+# XLA compiles what is between the products, and leaves them to TensorFlow.
+TF_XLA_FLAGS = "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit --tf_xla_ops_to_cluster=FUSIBLE"
+# Of Intel and AMD, and of Arm.
+BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
+PROCESSORS = Path("/proc/cpuinfo")
 
 
 def hash_bits(positions: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
@@ -29,8 +39,10 @@ def to_unit_interval(bits: tf.Tensor) -> tf.Tensor:
 class TensorFlowOps:
     """The operations of `stages.models.towers.NumpyOps`, with dropout."""
 
+    in_xla = True  # whether XLA compiles the products too
     matmul = staticmethod(products.matmul)
     batch_matmul = staticmethod(products.batch_matmul)
+    inner_products = staticmethod(products.inner_products)
     take = staticmethod(tf.gather)
     reshape = staticmethod(tf.reshape)
     transpose = staticmethod(tf.transpose)
@@ -100,3 +112,55 @@ class TensorFlowOps:
         if not rate:
             return x
         return tf.where(self.uniform(shape) < rate, 0.0, x / (1 - rate))
+
+
+def has_bfloat16(cpuinfo: str) -> bool:
+    """Return whether a processor, described as in /proc/cpuinfo, has instructions for bfloat16."""
+    return not BFLOAT16_INSTRUCTIONS.isdisjoint(cpuinfo.split())
+
+
+def prepare_bfloat16(environment: MutableMapping[str, str]) -> str:
+    """Set the variable that TensorFlow reads before it compiles; return a note for the user.
+
+    The variable counts for the whole process.
+    """
+    flags = environment.get("TF_XLA_FLAGS", "")
+    environment["TF_XLA_FLAGS"] = f"{flags} {TF_XLA_FLAGS}".strip()
+    note = ", in bfloat16: other processors compute other weights"
+    if PROCESSORS.exists() and not has_bfloat16(PROCESSORS.read_text(encoding="utf-8")):
+        return f"{note}, and this one has no instructions for it, so float32 is faster"
+    return note
+
+
+def bfloat16_product(x: tf.Tensor, y: tf.Tensor, transpose_y: bool = False) -> tf.Tensor:
+    """Return the float32 products of x [..., n, d] and y [..., d, m], both rounded to bfloat16."""
+    rounded = (tf.cast(factor, tf.bfloat16) for factor in (x, y))
+    return tf.cast(tf.matmul(*rounded, transpose_b=transpose_y), tf.float32)
+
+
+class BFloat16Ops(TensorFlowOps):
+    """The operations of `TensorFlowOps`, with matrix products in bfloat16.
+
+    The factors are rounded to bfloat16, which has 8 significant bits, and the products are summed
+    in float32 (Kalamkar et al. 2019). Weights, their gradients and everything between the products
+    stay float32. How a sum is split depends on the processor, so each computes other bytes.
+    """
+
+    in_xla = False
+
+    @staticmethod
+    def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Return the product of x [n, d] or [n, length, d] and y [d, m]."""
+        x = tf.convert_to_tensor(x)
+        rows = tf.reshape(x, (-1, x.shape[-1]))
+        return tf.reshape(bfloat16_product(rows, y), (*x.shape[:-1], y.shape[1]))
+
+    @staticmethod
+    def batch_matmul(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Return the products of a [..., n, k] and b [..., k, m]."""
+        return bfloat16_product(a, b)
+
+    @staticmethod
+    def inner_products(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Return the [n, m] inner products of the rows of x [n, d] and y [m, d]."""
+        return bfloat16_product(x, y, transpose_y=True)

@@ -120,9 +120,10 @@ def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def batch_matmul(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Return the products of a [..., n, k] and b [..., k, m], padded to whole tiles.
+    """Return the products of a [..., n, k] and b [..., k, m].
 
-    The inner dimensions n, k and m, of attention, are too short to be split.
+    Both are padded to whole tiles. No inner dimension is cut into chunks: those of attention, k
+    here, m and n in the gradients, are shorter than a chunk.
     """
 
     def pad(x: tf.Tensor) -> tf.Tensor:

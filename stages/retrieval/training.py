@@ -10,7 +10,6 @@ from pydantic import Field
 
 from stages.cli.progress import progress
 from stages.common.params import Section
-from stages.retrieval.data import TrainingData
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.worker import Arrays, Fitted, State, Worker
 
@@ -66,6 +65,10 @@ class TrainingParams(Section):
         """Return the params for data of this size; subclasses define how they scale."""
         return self
 
+    def prepare_process(self) -> str:
+        """Set what TensorFlow reads before it computes; return a note on it for the user."""
+        return ""
+
 
 class Retriever(tfrs.models.Model):
     """Trained weights by name, and constant arrays that serving needs beside them.
@@ -105,7 +108,9 @@ class Retriever(tfrs.models.Model):
         step = self.ops.next_step()
         weights = {name: variable.read_value() for name, variable in self.w.items()}
         rank, workers = self.worker.rank, self.worker.count
-        compute = self._xla_gradients if self.use_xla else self._gradients
+        compute = self._gradients
+        if self.use_xla:
+            compute = self._xla_gradients if self.ops.in_xla else self._graph_gradients
         count = max(1, PARTS // workers) if self.use_xla else 1
         losses, gradients = [], []
         for n in range(count):
@@ -141,6 +146,7 @@ class Retriever(tfrs.models.Model):
         return loss, {name: tf.convert_to_tensor(g) for name, g in gradients.items()}
 
     _xla_gradients = tf.function(_gradients, jit_compile=True)
+    _graph_gradients = tf.function(_gradients)
 
     def arrays(self) -> Arrays:
         """Return the current weights."""
@@ -159,28 +165,9 @@ class Retriever(tfrs.models.Model):
             variable.assign(weights[name])
 
 
-def genre_arrays(
-    data: TrainingData, dimension: int, rng: np.random.Generator
-) -> tuple[Arrays, Arrays]:
-    """Return the weights and the constants that `towers.movie_vectors` needs for genres."""
-    rows = np.searchsorted(data.catalogue_ids, data.movie_ids)
-    constants = {
-        "catalogue_ids": data.catalogue_ids,
-        "catalogue_genres": data.catalogue_genres,
-        "movie_genres": data.catalogue_genres[rows],
-    }
-    genres = data.catalogue_genres.shape[1]
-    return {"genre": normal(rng, genres, dimension, scale=dimension**-0.5)}, constants
-
-
 def draw_seed(rng: np.random.Generator) -> int:
     """Draw a seed for TensorFlow's random numbers."""
     return int(rng.integers(2**30))
-
-
-def normal(rng: np.random.Generator, *shape: int, scale: float) -> np.ndarray:
-    """Draw float32 weights with mean 0 and standard deviation `scale`."""
-    return rng.normal(0, scale, shape).astype(np.float32)
 
 
 def updated_ema(ema: Arrays, weights: Arrays, decay: float, epoch: int) -> Arrays:

@@ -1,7 +1,7 @@
 """A causal transformer over a user's ratings, trained at every position of the sequence."""
 
-from collections.abc import Iterator
-from typing import Self
+import os
+from typing import Literal, Self
 
 import numpy as np
 import tensorflow as tf
@@ -10,16 +10,14 @@ from pydantic import Field
 from stages.models import towers
 from stages.models.rating_matrices import TIME_GAPS
 from stages.retrieval.data import TrainingData
-from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.initial_weights import genre_arrays, normal
+from stages.retrieval.ops import BFloat16Ops, TensorFlowOps, prepare_bfloat16
 from stages.retrieval.portable import logsumexp
-from stages.retrieval.products import inner_products, pad_rows
-from stages.retrieval.training import Retriever, TrainingParams, draw_seed, genre_arrays, normal
-from stages.retrieval.windows import Ratings, packed_rows, windows
+from stages.retrieval.products import pad_rows
+from stages.retrieval.training import Retriever, TrainingParams, draw_seed
 
 # With more data, less dropout is needed.
 FULL_DROPOUT_POSITIVES = 100_000
-# An epoch of a large data set is a random part of it, so that it is validated often enough.
-MAX_STEPS = 384
 # With this much data, a tower of twice the width pays; it learns at a lower rate.
 WIDE_POSITIVES = 500_000
 WIDTH_FACTOR, RATE_FACTOR = 2, 0.75
@@ -70,6 +68,13 @@ class TransformerParams(TrainingParams):
     num_sampled: int = Field(ge=1, le=1_000_000)
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
+    precision: Literal["float32", "bfloat16"]
+    """Of the matrix products in training.
+
+    Processors with instructions for bfloat16 compute them several times as fast in it, but each
+    processor computes other bytes.
+    """
+
     def scale_to(self, positives: int, users: int) -> Self:
         """Scale the parameters to the number of positives; the number of users has no effect.
 
@@ -86,6 +91,10 @@ class TransformerParams(TrainingParams):
                 "learning_rate": self.learning_rate * rate,
             }
         )
+
+    def prepare_process(self) -> str:
+        """With bfloat16, set what it needs, and say what it means."""
+        return prepare_bfloat16(os.environ) if self.precision == "bfloat16" else ""
 
 
 class Transformer(Retriever):
@@ -137,7 +146,8 @@ class Transformer(Retriever):
         for norm in norms:
             w[f"{norm}_gain"] = np.ones(d, dtype=np.float32)
             w[f"{norm}_bias"] = np.zeros(d, dtype=np.float32)
-        super().__init__(w, constants, TensorFlowOps(params.dropout, draw_seed(rng)))
+        ops = BFloat16Ops if params.precision == "bfloat16" else TensorFlowOps
+        super().__init__(w, constants, ops(params.dropout, draw_seed(rng)))
         self.params = params
 
     def batch_loss(self, w: dict[str, tf.Tensor], inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -193,10 +203,10 @@ class Transformer(Retriever):
         label_products = tf.reduce_sum(states[:, None] * tf.gather(vectors, columns), 2)
         label_logits = label_products + tf.gather(bias, columns)
         if num_movies <= num_sampled:
-            logits = inner_products(states, pad_rows(vectors)) + pad_rows(bias, NO_MOVIE)
+            logits = self.ops.inner_products(states, pad_rows(vectors)) + pad_rows(bias, NO_MOVIE)
             return (logsumexp(logits) - label_logits)[:positions]
         sample = self.ops.integers([num_sampled], num_movies)
-        sample_products = inner_products(states, pad_rows(tf.gather(vectors, sample)))
+        sample_products = self.ops.inner_products(states, pad_rows(tf.gather(vectors, sample)))
         sample_logits = sample_products + pad_rows(tf.gather(bias, sample), NO_MOVIE)
         is_label = tf.reduce_any(pad_rows(sample, -1) == labels[:, :, None], axis=1)
         negatives = tf.where(is_label, NO_MOVIE, sample_logits)
@@ -223,24 +233,3 @@ def next_values(values: tf.Tensor, window: tf.Tensor, count: int) -> tf.Tensor:
         window_of_value = tf.pad(window[:, shift:], paddings, constant_values=-1)
         columns.append(tf.where(window_of_value == window, value, -1))
     return tf.reshape(tf.stack(columns, axis=2), (-1, count))
-
-
-def batches(
-    ratings: Ratings, length: int, params: TransformerParams, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray]]:
-    """Yield an epoch: all windows once, in random order, or as many as `MAX_STEPS` batches of them.
-
-    The windows are packed, so they fill fewer batches. Rows from the start of the order fill up the
-    last batch.
-
-    Yields:
-        [b, 7, length] rows of `packed_rows`.
-    """
-    rows = windows(ratings.user_index, length, rng)
-    size = params.batch_size
-    rows = rows[rng.permutation(len(rows))[: MAX_STEPS * size]]
-    packed = packed_rows(ratings, rows)
-    steps = -(-len(packed) // size)
-    order = np.resize(rng.permutation(len(packed)), steps * size)
-    for start in range(0, len(order), size):
-        yield (packed[order[start : start + size]],)

@@ -10,10 +10,11 @@ from pydantic import Field
 
 from stages.models import towers
 from stages.retrieval.data import Batches, TrainingData, all_pairs, pair_batches, user_batches
+from stages.retrieval.initial_weights import normal
 from stages.retrieval.ops import TensorFlowOps
 from stages.retrieval.portable import logsumexp
 from stages.retrieval.products import Rows, inner_products, total
-from stages.retrieval.training import Retriever, TrainingParams, draw_seed, normal
+from stages.retrieval.training import Retriever, TrainingParams, draw_seed
 from stages.retrieval.worker import Arrays
 
 # Adam updates the vectors of all users at every step; larger batches bound the cost of that.

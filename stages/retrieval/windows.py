@@ -1,5 +1,6 @@
 """Windows of users' ratings, side by side in rows, for a sequence model to learn from."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from stages.data.pairs import cumcount_and_size
 from stages.models.rating_matrices import time_gaps
 from stages.retrieval.packing import pack
+
+# An epoch of a large data set is a random part of it, so that it is validated often enough.
+MAX_STEPS = 384
 
 
 class Ratings(NamedTuple):
@@ -84,3 +88,29 @@ def packed_rows(ratings: Ratings, window_rows: np.ndarray) -> np.ndarray:
     for channel, channel_values in enumerate((*values, position, offset[window])):
         packed[row[window], channel, column] = channel_values
     return packed
+
+
+def batches(
+    ratings: Ratings, length: int, size: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray]]:
+    """Yield an epoch: all windows once, in random order, or as many as `MAX_STEPS` batches of them.
+
+    The windows are packed, so they fill fewer batches. Rows from the start of the order fill up the
+    last batch.
+
+    Args:
+        ratings: The ratings.
+        length: Positions of a window.
+        size: Rows of a batch.
+        rng: Draws the windows and their order.
+
+    Yields:
+        [size, 7, length] rows of `packed_rows`.
+    """
+    rows = windows(ratings.user_index, length, rng)
+    rows = rows[rng.permutation(len(rows))[: MAX_STEPS * size]]
+    packed = packed_rows(ratings, rows)
+    steps = -(-len(packed) // size)
+    order = np.resize(rng.permutation(len(packed)), steps * size)
+    for start in range(0, len(order), size):
+        yield (packed[order[start : start + size]],)

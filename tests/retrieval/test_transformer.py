@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.models.towers import encode, movie_vectors
-from stages.retrieval import transformer
+from stages.retrieval import transformer, windows
 from stages.train_retrieval import scale_to_data
 from tests.retrieval.small_models import build_small, small_retriever, train_small
 
@@ -28,7 +28,7 @@ def test_the_tower_grows_with_the_number_of_positives(
 
 
 def test_an_epoch_of_windows_is_bounded(tables: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "MAX_STEPS", 3)
+    monkeypatch.setattr(windows, "MAX_STEPS", 3)
     _, _, batches = build_small("history", tables, batch_size=2)
     (first,), *others = batches()
     assert len(others) < 3

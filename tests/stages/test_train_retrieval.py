@@ -1,5 +1,6 @@
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from stages.models.user_vectors import user_embeddings, with_fold_in
 from stages.retrieval.data import training_data
 from stages.retrieval.training import Retriever
 from stages.retrieval.worker import Fitted
-from tests.conftest import ROOT, edit_params
+from tests.conftest import ROOT, edit_params, run
 from tests.retrieval.small_models import RETRIEVERS, SMALL, train_small
 from tests.retrieval.tables import tables  # noqa: F401 (a fixture)
+from tests.serving.bundles import file_contents
 from tests.small_tables import seen_of, seen_pairs, user_histories, user_movie_pairs
 
 
@@ -214,6 +216,26 @@ def test_the_stage_writes_models_that_have_a_vector_of_every_user(
         users, vectors = user_embeddings(arrays, histories, seen_of(histories))
         assert users.tolist() == [999]
         assert np.abs(vectors[:, :-1]).max() > 0
+
+
+@pytest.mark.long
+def test_a_training_in_bfloat16_says_so_and_repeats_itself(tiny_run: Path, workspace: Path) -> None:
+    changes = {"dimension": 8, "batch_size": 64, "epochs": 1, "precision": "bfloat16"}
+    edit_params(workspace, **{f"retrievers__history__{key}": v for key, v in changes.items()})
+    data = tiny_run / "data"
+    command = [sys.executable, "-m", "stages.train_retrieval", "history"]
+    for option, path in (
+        ("histories", data / "histories"),
+        ("seen", data / "seen"),
+        ("targets", data / "targets" / "inner_val.parquet"),
+        ("genres", data / "movies" / "genres.parquet"),
+        ("curves", workspace / "curves"),
+    ):
+        command += [f"--{option}", str(path)]
+    for models in ("first", "second"):
+        result = run([*command, "--models", models], workspace)
+        assert ", in bfloat16: other processors compute other weights" in result.stderr
+    assert file_contents(workspace / "first") == file_contents(workspace / "second")
 
 
 def test_the_tower_of_a_block_is_a_module_that_the_retriever_imports(

@@ -47,7 +47,7 @@ def train_on_ray(
         name: The retriever, a module of stages.retrieval.
         params: The retriever's parameters.
         tables: The tables of `train`.
-        max_length: The most movies of a history.
+        max_length: The most ratings of a window.
         seed: Of all randomness.
 
     Returns:
@@ -88,6 +88,7 @@ def train_loop(config: dict[str, Any]) -> None:
     import ray
 
     mark_as_worker()
+    config["params"].prepare_process()
     folder = tempfile.TemporaryDirectory()
     # TensorFlow requires the strategy before any other operation.
     worker = RayWorker(all_gather_function(config), Path(folder.name))
