@@ -69,10 +69,10 @@ class TransformerParams(TrainingParams):
     """Movies sampled for a batch's softmax; a catalogue that has no more is used in full."""
 
     precision: Literal["float32", "bfloat16"]
-    """Of the matrix products in training.
+    """Number type of the matrix products in training.
 
-    Processors with instructions for bfloat16 compute them several times as fast in it, but each
-    processor computes other bytes.
+    bfloat16 is faster on processors with instructions for it, but each processor computes other
+    bytes.
     """
 
     def scale_to(self, positives: int, users: int) -> Self:
