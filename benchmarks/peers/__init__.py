@@ -10,6 +10,6 @@ what the snapshot `val` knows, and the best ndcg@10 wins. Then it is fitted agai
 settings, on what the snapshot `test` knows, and its lists are measured like a system's. Nothing is
 chosen on the test targets.
 
-The folder `--out` has the lists, results.json, and ranks.csv, the rank of every test target in the
-lists of every peer. `compare` needs the last two alone.
+The folder `--out` has the lists, the trials, results.json, and ranks.csv, the rank of every test
+target in the lists of every peer. `compare` needs the last two alone.
 """

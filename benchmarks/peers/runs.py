@@ -30,8 +30,8 @@ GRID, PUBLISHED = "grid on val", "published; dropout and epochs on val"
 class Benchmark:
     """The peers' lists and results of one data set, in one folder.
 
-    `results` has, for each peer, its title, settings, their source, the trials on the validation
-    targets, and a run for each seed.
+    `results` has, for each peer, its title, settings, their source, and a run for each seed. The
+    trials on the validation targets are in the folder `trials`.
     """
 
     def __init__(self, data: Path, out: Path, options: argparse.Namespace) -> None:
@@ -87,8 +87,10 @@ class Benchmark:
         print(f"{name} {seed}: val {validation:.4f}, test {metrics[METRIC]:.4f}", flush=True)
 
     def start(self, name: str, title: str, source: str, settings: dict, trials: list) -> None:
-        """Add a peer without runs to the results."""
-        entry = {"title": title, "source": source, "settings": settings, "trials": trials}
+        """Add a peer without runs to the results, and write its trials to a file of their own."""
+        if trials:
+            write_json(trials, self.out / "trials" / f"{name}.json")
+        entry = {"title": title, "source": source, "settings": settings}
         self.results[name] = entry | {"runs": {}}
 
     def earlier_settings(self, name: str) -> dict | None:
