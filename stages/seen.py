@@ -1,5 +1,8 @@
 """Stage: collect the movies that no list of a query may hold, because the user knows them."""
 
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from stages.common.tables import LOW_RATINGS, RATINGS, SEEN, read_table, write_t
 from stages.data.pairs import concat_ranges, cumcount_and_size, deduplicate, pair_keys
 from stages.data.queries import ratings_by_query, rename_for_queries, rename_for_users
 from stages.data.snapshots import (
+    SERVE_SNAPSHOT,
     SNAPSHOTS,
     TARGET_SNAPSHOTS,
     read_histories,
@@ -18,6 +22,8 @@ from stages.data.snapshots import (
 )
 from stages.models.top_k import Exclude
 from stages.parallel.executor import Tables, map_by_user
+
+MAX_ROWS = 20_000_000  # ratings that are joined at a time: bounds the memory
 
 
 def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
@@ -106,28 +112,71 @@ def low_ratings(ratings: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("snapshot") < end).drop("positive_since").sort(pair)
 
 
+def low_ratings_of_users(
+    exclude: Exclude, ratings: pl.DataFrame, positives: pl.DataFrame
+) -> Tables:
+    """Return LOW_RATINGS, without rows if `exclude` is `positives`, as the only table."""
+    return (low_ratings(ratings.clear() if exclude == "positives" else ratings, positives),)
+
+
+def seen_of_users(
+    snapshot: str,
+    exclude: Exclude,
+    ratings: pl.DataFrame,
+    positives: pl.DataFrame,
+    queries: pl.DataFrame,
+) -> Tables:
+    """Return SEEN of the queries of a snapshot, as the only table."""
+    serves = snapshot == SERVE_SNAPSHOT
+    # Whatever the rule of the evaluation, nobody is served a movie that they have rated.
+    if exclude == "positives" and not serves:
+        ratings = ratings.clear()
+    return (seen_movies(rename_for_queries(queries), positives, ratings, also_unknown=serves),)
+
+
+def build_in_parts(
+    name: str, build: Callable[..., Tables], ratings: pl.DataFrame, *tables: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the only table of `map_by_user`, built for some of the users at a time.
+
+    Args:
+        name: As `map_by_user` takes it.
+        build: Returns one table of the tables of some users.
+        ratings: RATINGS; a part has about `MAX_ROWS` of them.
+        tables: The other arguments of `build`; all have a column user_id.
+    """
+    count = max(1, -(-ratings.height // MAX_ROWS))
+    end = (ratings["user_id"].max() or 0) + 1
+    parts = []
+    for start, stop in pairwise(end * n // count for n in range(count + 1)):
+        is_part = pl.col("user_id").is_between(start, stop, closed="left")
+        parts += map_by_user(name, build, *(t.filter(is_part) for t in (ratings, *tables)))
+    table = pl.concat(parts, rechunk=False)
+    is_sorted = table["user_id"].is_sorted()  # not where a user has several queries
+    return table if is_sorted else table.sort("user_id", maintain_order=True)
+
+
 def main(ratings: Path, histories: Path, seen: Path) -> str:
-    """Write LOW_RATINGS, and SEEN of every snapshot."""
+    """Write LOW_RATINGS, and SEEN of every snapshot.
+
+    They are built one after the other, because each takes several times its size in memory.
+    """
     exclude = read_value("candidates.exclude", Exclude)
     tables = read_table(ratings, RATINGS), read_positives(histories)
-    queries = [rename_for_users(read_histories(histories, snapshot)) for snapshot in SNAPSHOTS]
-
-    def build(ratings: pl.DataFrame, positives: pl.DataFrame, *queries: pl.DataFrame) -> Tables:
-        *queries, serve_queries = map(rename_for_queries, queries)
-        # Whatever the rule of the evaluation, nobody is served a movie that they have rated.
-        serve = seen_movies(serve_queries, positives, ratings, also_unknown=True)
-        if exclude == "positives":
-            ratings = ratings.clear()
-        seen_tables = (seen_movies(table, positives, ratings) for table in queries)
-        return low_ratings(ratings, positives), *seen_tables, serve
-
-    low, *seen_tables = map_by_user("seen", build, *tables, *queries)
+    low = build_in_parts("low_ratings", partial(low_ratings_of_users, exclude), *tables)
     write_table(low, seen / "low_ratings.parquet", LOW_RATINGS)
-    for snapshot, table in zip(SNAPSHOTS, seen_tables):
+    num_low = low.height
+    del low
+    counts = []
+    for snapshot in SNAPSHOTS:
+        queries = rename_for_users(read_histories(histories, snapshot))
+        build = partial(seen_of_users, snapshot, exclude)
+        table = build_in_parts(f"seen_{snapshot}", build, *tables, queries)
         write_table(table, seen / f"{snapshot}.parquet", SEEN)
-    counts = ", ".join(f"{s} {t.height:,}" for s, t in zip(SNAPSHOTS, seen_tables))
-    rows = f"{tables[0].height:,} ratings -> {low.height:,} low ratings"
-    return f"{rows}, seen movies: {counts}"
+        counts.append(f"{snapshot} {table.height:,}")
+        del table
+    rows = f"{tables[0].height:,} ratings -> {num_low:,} low ratings"
+    return f"{rows}, seen movies: {', '.join(counts)}"
 
 
 if __name__ == "__main__":
