@@ -133,8 +133,8 @@ MUTATIONS = {
     ),
     "no list holds a movie that its user has rated": Mutation(
         "stages/seen.py",
-        'if exclude == "positives":',
-        "if True:",
+        'if exclude == "positives" and not serves:',
+        "if not serves:",
         "stages/test_seen.py::test_the_param_decides_what_is_seen[rated]",
     ),
     "models know no low rating of the future": Mutation(
@@ -163,7 +163,7 @@ MUTATIONS = {
     ),
     "nobody is served a movie that they have rated": Mutation(
         "stages/seen.py",
-        "positives, ratings, also_unknown=True)",
+        "positives, ratings, also_unknown=serves)",
         "positives, ratings)",
         "stages/test_export.py::test_the_bundle_knows_all_positives_and_ratings",
     ),
