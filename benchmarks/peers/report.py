@@ -49,9 +49,14 @@ def targets_checksum(targets: pl.DataFrame) -> str:
     return hashlib.sha256(np.ascontiguousarray(ids, dtype="<i8").tobytes()).hexdigest()
 
 
+def run_name(name: str, seed: int | str) -> str:
+    """Return the name of a peer's run: of a column of `Results.ranks`, and of its lists."""
+    return f"{name}-{seed}"
+
+
 def rank_columns(peers: Peers) -> list[str]:
     """Return the columns of `Results.ranks` that have ranks."""
-    return [f"{name}-{seed}" for name, peer in peers.items() for seed in peer["runs"]]
+    return [run_name(name, seed) for name, peer in peers.items() for seed in peer["runs"]]
 
 
 def read_results(folder: Path) -> Results:

@@ -10,7 +10,15 @@ import polars as pl
 from benchmarks.peers import sequence, two_stage
 from benchmarks.peers.data import METRIC, PEER_SNAPSHOTS, VALIDATION, Snapshot, Targets
 from benchmarks.peers.models import SCORE_PEERS
-from benchmarks.peers.report import RANKS_FILE, RESULTS_FILE, TARGET, USER, targets_checksum
+from benchmarks.peers.report import (
+    RANKS_FILE,
+    RESULTS_FILE,
+    TARGET,
+    USER,
+    Peers,
+    run_name,
+    targets_checksum,
+)
 from benchmarks.peers.sequence import SEQUENCE_PEERS
 from stages.common.files import read_json, write_csv, write_json
 from stages.common.stage import StageError
@@ -42,7 +50,7 @@ class Benchmark:
         for name in options.models.split(",") if options.refit else ():
             self.results.pop(name, None)
 
-    def earlier_results(self) -> dict[str, dict]:
+    def earlier_results(self) -> Peers:
         """Return the results that the folder has.
 
         Raises:
@@ -56,14 +64,17 @@ class Benchmark:
             raise StageError(f"{self.path}: {what}; name another folder with --out")
         return results["peers"]
 
+    def ordered_results(self) -> Peers:
+        """Return the results in the order of LISTS and COMBINATIONS."""
+        return {n: self.results[n] for n in [*LISTS, *COMBINATIONS] if n in self.results}
+
     def write_results(self) -> None:
-        """Write the results, in the order of LISTS and COMBINATIONS."""
-        peers = {n: self.results[n] for n in [*LISTS, *COMBINATIONS] if n in self.results}
-        write_json({"targets": self.checksum, "peers": peers}, self.path)
+        """Write the results, with the checksum of their targets."""
+        write_json({"targets": self.checksum, "peers": self.ordered_results()}, self.path)
 
     def lists_path(self, snapshot: str, name: str, seed: int | str) -> Path:
         """Return the file of a peer's RECOMMENDATIONS."""
-        return self.out / snapshot / f"{name}-{seed}.parquet"
+        return self.out / snapshot / f"{run_name(name, seed)}.parquet"
 
     def read_lists(self, snapshot: str, seed: int) -> dict[str, pl.DataFrame]:
         """Return RECOMMENDATIONS by peer, of all peers that have lists of this seed."""
@@ -198,8 +209,8 @@ class Benchmark:
         """Write the ranks of the test targets in all lists; `report.Results` says how."""
         users = self.targets.test.sort(TARGET)["user_id"].rank("dense") - 1
         columns = {USER: users}
-        for name, result in read_json(self.path)["peers"].items():
+        for name, result in self.ordered_results().items():
             for seed in result["runs"]:
                 lists = read_table(self.lists_path(TEST_SNAPSHOT, name, seed), RECOMMENDATIONS)
-                columns[f"{name}-{seed}"] = self.targets.test_ranks(lists).sort(TARGET)["rank"]
+                columns[run_name(name, seed)] = self.targets.test_ranks(lists).sort(TARGET)["rank"]
         write_csv(pl.DataFrame(columns), self.out / RANKS_FILE)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.retrieval.small_models import build_small, train_small
 
 RNG = np.random.default_rng(0)
-HALF_UNIT = 2.0**-8  # the largest relative error of rounding to 8 significant bits
+ROUNDING_ERROR = 2.0**-8  # the largest relative error of rounding to 8 significant bits
 
 # A layer and its gradients, as a training computes them.
 LAYER = """
@@ -57,7 +57,7 @@ def test_factors_are_rounded_and_summed_in_float32(product, x, y, exact) -> None
     result = product(tf.constant(x), tf.constant(y))
     assert result.dtype == tf.float32
     expected = exact(rounded(x).astype(np.float64), rounded(y).astype(np.float64))
-    assert result.numpy() == pytest.approx(expected, rel=1.1 * HALF_UNIT, abs=1e-4)
+    assert result.numpy() == pytest.approx(expected, rel=1.1 * ROUNDING_ERROR, abs=1e-4)
     assert not np.allclose(result, exact(x, y), rtol=1e-5, atol=1e-5)
 
 
@@ -69,8 +69,8 @@ def test_gradients_are_those_of_the_rounded_factors() -> None:
         product = BFloat16Ops.matmul(x, y)
     dx, dy = tape.gradient(product, (x, y), tf.constant(g))
     assert dx.dtype == dy.dtype == tf.float32
-    assert dx.numpy() == pytest.approx(g @ rounded(y.numpy()).T, rel=1.1 * HALF_UNIT, abs=1e-4)
-    assert dy.numpy() == pytest.approx(rounded(x.numpy()).T @ g, rel=1.1 * HALF_UNIT, abs=1e-4)
+    assert dx.numpy() == pytest.approx(g @ rounded(y.numpy()).T, rel=1.1 * ROUNDING_ERROR, abs=1e-4)
+    assert dy.numpy() == pytest.approx(rounded(x.numpy()).T @ g, rel=1.1 * ROUNDING_ERROR, abs=1e-4)
 
 
 def test_history_learns_as_much_as_in_float32(tables: dict) -> None:
@@ -113,7 +113,7 @@ def test_processors_with_instructions_are_recognised(
     assert ("float32 is faster" in note) != expected
 
 
-def test_flags_that_are_set_already_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_that_are_set_already_are_kept() -> None:
     environment = {"TF_XLA_FLAGS": "--tf_xla_min_cluster_size=3"}
     prepare_bfloat16(environment)
     assert environment["TF_XLA_FLAGS"].split() == [
