@@ -1,8 +1,6 @@
 """Stage: collect the movies that no list of a query may hold, because the user knows them."""
 
-from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,6 @@ from stages.data.snapshots import (
 )
 from stages.models.top_k import Exclude
 from stages.parallel.executor import Tables, map_by_user
-
-MAX_ROWS = 20_000_000  # ratings that are joined at a time: bounds the memory
 
 
 def positives_before(queries: pl.DataFrame, positives: pl.DataFrame) -> pl.DataFrame:
@@ -134,28 +130,6 @@ def seen_of_users(
     return (seen_movies(rename_for_queries(queries), positives, ratings, also_unknown=serves),)
 
 
-def build_in_parts(
-    name: str, build: Callable[..., Tables], ratings: pl.DataFrame, *tables: pl.DataFrame
-) -> pl.DataFrame:
-    """Return the only table of `map_by_user`, built for some of the users at a time.
-
-    Args:
-        name: As `map_by_user` takes it.
-        build: Returns one table of the tables of some users.
-        ratings: RATINGS; a part has about `MAX_ROWS` of them.
-        tables: The other arguments of `build`; all have a column user_id.
-    """
-    count = max(1, -(-ratings.height // MAX_ROWS))
-    end = (ratings["user_id"].max() or 0) + 1
-    parts = []
-    for start, stop in pairwise(end * n // count for n in range(count + 1)):
-        is_part = pl.col("user_id").is_between(start, stop, closed="left")
-        parts += map_by_user(name, build, *(t.filter(is_part) for t in (ratings, *tables)))
-    table = pl.concat(parts, rechunk=False)
-    is_sorted = table["user_id"].is_sorted()  # not where a user has several queries
-    return table if is_sorted else table.sort("user_id", maintain_order=True)
-
-
 def main(ratings: Path, histories: Path, seen: Path) -> str:
     """Write LOW_RATINGS, and SEEN of every snapshot.
 
@@ -163,7 +137,7 @@ def main(ratings: Path, histories: Path, seen: Path) -> str:
     """
     exclude = read_value("candidates.exclude", Exclude)
     tables = read_table(ratings, RATINGS), read_positives(histories)
-    low = build_in_parts("low_ratings", partial(low_ratings_of_users, exclude), *tables)
+    (low,) = map_by_user("low_ratings", partial(low_ratings_of_users, exclude), *tables)
     write_table(low, seen / "low_ratings.parquet", LOW_RATINGS)
     num_low = low.height
     del low
@@ -171,7 +145,7 @@ def main(ratings: Path, histories: Path, seen: Path) -> str:
     for snapshot in SNAPSHOTS:
         queries = rename_for_users(read_histories(histories, snapshot))
         build = partial(seen_of_users, snapshot, exclude)
-        table = build_in_parts(f"seen_{snapshot}", build, *tables, queries)
+        (table,) = map_by_user(f"seen_{snapshot}", build, *tables, queries)
         write_table(table, seen / f"{snapshot}.parquet", SEEN)
         counts.append(f"{snapshot} {table.height:,}")
         del table

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 import polars as pl
@@ -20,6 +21,7 @@ from stages.parallel.process import is_worker, thread_count
 
 BLAS = ThreadpoolController()
 PENDING_PER_PROCESSOR = 4  # items that may be computed ahead of the consumer
+MAX_ROWS = 20_000_000  # of a table that a function of users gets at a time: bounds the memory
 Item, Result = TypeVar("Item"), TypeVar("Result")
 Tables = tuple[pl.DataFrame, ...]
 
@@ -86,7 +88,7 @@ def _map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -
 def map_user_shards(
     name: str, function: Callable[..., Tables], *tables: pl.DataFrame
 ) -> list[tuple[pl.DataFrame, ...]]:
-    """Apply `function` to `tables`: at once here, on a cluster to shards of their users.
+    """Apply `function` to shards of the users of `tables`: one after the other, or on a cluster.
 
     Args:
         name: Of the work; part of the path in `ray.storage`.
@@ -95,13 +97,36 @@ def map_user_shards(
         tables: Each with a column user_id.
 
     Returns:
-        The results of `function`, one for each shard.
+        The results of `function`, one for each shard. Tables of up to `MAX_ROWS` rows are one
+        shard here.
     """
     if backend() == "local":
-        return [function(*tables)]
+        return [function(*shard) for shard in _user_ranges(tables)]
     from stages.parallel.ray_backend.shards import ray_map_user_shards
 
     return ray_map_user_shards(name, function, tables)
+
+
+def _user_ranges(tables: Tables) -> Iterator[Tables]:
+    """Yield the rows of one range of user ids after the other.
+
+    The largest table has at most about `MAX_ROWS` rows in a range.
+    """
+    largest = max(tables, key=lambda table: table.height)
+    count = -(-largest.height // MAX_ROWS)
+    if count <= 1:
+        yield tables
+        return
+    user = pl.col("user_id")
+    users = largest["user_id"].sort()
+    cuts = users.gather([users.len() * n // count for n in range(1, count)])
+    extremes = pl.concat(
+        [table.select(low=user.min(), high=user.max().cast(pl.Int64) + 1) for table in tables]
+    )
+    bounds = extremes["low"].min(), *cuts, extremes["high"].max()
+    for start, stop in pairwise(bounds):
+        is_in_range = user.is_between(start, stop, closed="left")
+        yield tuple(table.filter(is_in_range) for table in tables)
 
 
 def map_by_user(name: str, function: Callable[..., Tables], *tables: pl.DataFrame) -> Tables:
@@ -110,7 +135,12 @@ def map_by_user(name: str, function: Callable[..., Tables], *tables: pl.DataFram
     All tables that `function` returns have a column user_id and are sorted by it.
     """
     shards = map_user_shards(name, function, *tables)
-    if len(shards) == 1:
-        return shards[0]
     # A user's rows are in one shard, and the stable sort keeps their order.
-    return tuple(pl.concat(parts).sort("user_id", maintain_order=True) for parts in zip(*shards))
+    return shards[0] if len(shards) == 1 else tuple(map(_sorted_by_user, zip(*shards)))
+
+
+def _sorted_by_user(parts: Tables) -> pl.DataFrame:
+    """Concatenate tables, and sort the rows by user_id where they are not in its order."""
+    table = pl.concat(parts)
+    is_sorted = table["user_id"].is_sorted()
+    return table if is_sorted else table.sort("user_id", maintain_order=True)

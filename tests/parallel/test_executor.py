@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from stages.parallel.executor import parallel_map
+from stages.parallel import executor
+from stages.parallel.executor import map_by_user, map_user_shards, parallel_map
 from tests.conftest import ROOT
+from tests.parallel.runs import METHODS, check_equal, run_user_stages, write_inputs
 
 
 def test_results_are_in_order_and_errors_are_raised() -> None:
@@ -24,15 +27,44 @@ def test_items_are_read_before_they_are_mapped() -> None:
     assert list(results) == ["-1", "-2"]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_ranges_of_users_give_the_same_as_whole_tables(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_user_stages(write_inputs(tmp_path / "whole", **METHODS[method]))
+    monkeypatch.setattr(executor, "MAX_ROWS", 700)
+    run_user_stages(write_inputs(tmp_path / "ranges", **METHODS[method]))
+    check_equal(tmp_path / "ranges", tmp_path / "whole")
+
+
+def test_ranges_bound_the_rows_and_keep_every_user(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr(executor, "MAX_ROWS", 40)
+    largest = 2**31 - 1
+    users = [1, 2, 3, 4, 1_000_000, largest] * 30  # the ids are far from evenly spread
+    big = pl.DataFrame({"user_id": users}, schema={"user_id": pl.Int32}).with_row_index("row")
+    # The first and the last user are in the smaller table alone.
+    small = pl.DataFrame({"user_id": [-5, 2, 3]}, schema={"user_id": pl.Int32})
+    big = big.filter(pl.col("user_id") > 1)
+    shards = map_user_shards("x", lambda *tables: tables, big, small)
+    assert [shard[0].height for shard in shards] == [30] * 3 + [60]
+    assert pl.concat(shard[1] for shard in shards)["user_id"].to_list() == [-5, 2, 3]
+    by_user = map_by_user("x", lambda *tables: (tables[0].sort("user_id"),), big, small)
+    assert by_user[0].equals(big.sort("user_id", maintain_order=True))
+
+
 def test_a_local_backend_imports_no_ray(workspace: Path) -> None:
     code = """
 import sys
+import polars as pl
 from stages import candidates, fit_generator, fusion, movie_popularity, positives
 from stages.parallel import executor
 assert executor.backend() == "local"
 list(executor.parallel_map(str, range(9)))
-executor.map_user_shards("x", lambda: ())
-executor.map_by_user("x", lambda: ())
+executor.map_user_shards("x", lambda table: (table,), pl.DataFrame({"user_id": [1]}))
+executor.map_by_user("x", lambda table: (table,), pl.DataFrame({"user_id": [1]}))
 modules = {name for name in sys.modules if name.split(".")[0] == "ray" or "ray_backend" in name}
 assert not modules, modules
 """

@@ -1,13 +1,10 @@
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from stages import seen
 from stages.common.tables import HISTORIES, KNOWN_POSITIVES, RATINGS
 from stages.common.tables import SEEN as SEEN_SCHEMA
-from stages.data.queries import rename_for_users
 from stages.data.snapshots import (
     SERVE_SNAPSHOT,
     SNAPSHOTS,
@@ -15,8 +12,8 @@ from stages.data.snapshots import (
     read_low_ratings,
     read_seen,
 )
-from stages.seen import build_in_parts, low_ratings, seen_movies, seen_of_users
-from tests.conftest import ROOT, tiny_tables
+from stages.seen import low_ratings, seen_movies
+from tests.conftest import tiny_tables
 from tests.tiny_chain import SEEN, run_chain
 
 # By user: movie, rating and time. User 1 rates movie 9 low, and again as a positive target.
@@ -160,22 +157,3 @@ def test_a_movie_is_low_until_it_is_a_positive() -> None:
     positives = pl.DataFrame(TIMES, schema=KNOWN_POSITIVES, orient="row")
     known = {s: known_low_ratings(low, positives[:n], s) for s, n in zip(SNAPSHOTS, (1, 2, 3, 4))}
     assert [table["movie_id"].to_list() for table in known.values()] == [[3, 5], [3, 5], [5], [5]]
-
-
-def test_parts_of_the_users_give_the_table_of_all(
-    ratings: pl.DataFrame, positives: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    # User 2 has a query between the two of user 1.
-    queries = [query(10, 1, [1], [20]), query(20, 2, [1], [6]), query(30, 1, [1, 2], [20, 31])]
-    tables = ratings, positives, rename_for_users(pl.concat(queries))
-    build = partial(seen_of_users, "test", "rated")
-    whole = build_in_parts("whole", build, *tables)
-    calls = []
-    monkeypatch.setattr(
-        seen, "map_by_user", lambda name, function, *part: calls.append(part) or function(*part)
-    )
-    monkeypatch.setattr(seen, "MAX_ROWS", 4)
-    assert build_in_parts("parts", build, *tables).equals(whole)
-    assert whole["user_id"].unique().to_list() == [10, 20, 30]
-    assert max(part[0].height for part in calls) < ratings.height

@@ -13,7 +13,7 @@ import pytest
 
 from stages.parallel import executor
 from tests.conftest import NOT_FOR_S3, ROOT, edit_params
-from tests.parallel.ray_backend.runs import working_in
+from tests.parallel.runs import working_in
 
 MAX_SECONDS = 1800  # of one training test: a cluster that hangs must fail, a slow one not
 # Ray's workers have a low priority: beside other work, which this load shows, they are slow.

@@ -20,7 +20,7 @@ from stages.parallel import executor
 from stages.parallel.ray_backend import cluster
 from stages.parallel.ray_backend.cluster import connect, import_ray, ray_params
 from tests.conftest import ROOT
-from tests.parallel.ray_backend.runs import (
+from tests.parallel.runs import (
     check_equal,
     planted_ratings,
     set_backend,

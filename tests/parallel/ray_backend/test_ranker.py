@@ -12,7 +12,7 @@ from stages.common.stage import StageError
 from stages.parallel.ray_backend.ranker import MetricAverager, train_on_ray
 from stages.ranking.inputs import RankerParams
 from stages.train_ranker import KEYS, Params, lightgbm_params, train
-from tests.parallel.ray_backend.runs import with_ray
+from tests.parallel.runs import with_ray
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own code warns
 

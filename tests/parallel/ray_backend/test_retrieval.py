@@ -17,7 +17,7 @@ import pytest
 from stages.common.params import load_params
 from stages.common.stage import StageError
 from stages.data.snapshots import SNAPSHOTS
-from tests.parallel.ray_backend.runs import with_ray
+from tests.parallel.runs import with_ray
 from tests.retrieval.tables import LENGTH, tables  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own code warns

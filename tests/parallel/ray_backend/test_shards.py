@@ -7,7 +7,8 @@ import pytest
 from stages.common.stage import StageError
 from stages.parallel.ray_backend.shards import Storage
 from tests.conftest import NOT_FOR_S3
-from tests.parallel.ray_backend.runs import (
+from tests.parallel.runs import (
+    METHODS,
     check_equal,
     planted_ratings,
     run_user_stages,
@@ -16,14 +17,6 @@ from tests.parallel.ray_backend.runs import (
 )
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own code warns
-
-METHODS = {
-    "file": {"time_split__ties": "file"},
-    "hash": {"time_split__ties": "hash"},
-    "first": {"time_split__method": "global", "time_split__targets": "first"},
-    "last": {"time_split__method": "global", "time_split__targets": "last"},
-    "all": {"time_split__method": "global", "time_split__targets": "all"},
-}
 
 
 @pytest.fixture

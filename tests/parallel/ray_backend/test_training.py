@@ -14,7 +14,7 @@ import pytest
 from stages.common.stage import StageError
 from stages.parallel.ray_backend.training import Rendezvous, train_on_workers
 from tests.conftest import ROOT, edit_params
-from tests.parallel.ray_backend.runs import with_ray
+from tests.parallel.runs import with_ray
 
 pytestmark = pytest.mark.filterwarnings("default")  # Ray's own code warns
 

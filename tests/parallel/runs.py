@@ -23,6 +23,14 @@ with_ray = pytest.mark.skipif(
     reason="ray missing: pip install -r requirements-ray.txt",
 )
 
+METHODS = {
+    "file": {"time_split__ties": "file"},
+    "hash": {"time_split__ties": "hash"},
+    "first": {"time_split__method": "global", "time_split__targets": "first"},
+    "last": {"time_split__method": "global", "time_split__targets": "last"},
+    "all": {"time_split__method": "global", "time_split__targets": "all"},
+}
+
 
 def planted_ratings() -> pl.DataFrame:
     """RATINGS with many equal times, and with movies rated again, some in the same second."""
