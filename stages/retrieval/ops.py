@@ -114,6 +114,18 @@ class TensorFlowOps:
         return tf.where(self.uniform(shape) < rate, 0.0, x / (1 - rate))
 
 
+def prepare_gpus() -> str:
+    """Let the memory of each GPU grow with its use; return a note for the user if there is one.
+
+    TensorFlow computes on the first GPU that it sees. By default it takes all of its memory at
+    once, so that a second training there fails.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return ", on a GPU: other devices compute other weights" if gpus else ""
+
+
 def has_bfloat16(cpuinfo: str) -> bool:
     """Return whether a processor, described as in /proc/cpuinfo, has instructions for bfloat16."""
     return not BFLOAT16_INSTRUCTIONS.isdisjoint(cpuinfo.split())

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.cli.progress import progress
 from stages.common.params import Section
-from stages.retrieval.ops import TensorFlowOps
+from stages.retrieval.ops import TensorFlowOps, prepare_gpus
 from stages.retrieval.worker import Arrays, Fitted, State, Worker
 
 # Parts of a batch that a model with XLA computes in parallel: XLA alone keeps little more than one
@@ -67,7 +67,7 @@ class TrainingParams(Section):
 
     def prepare_process(self) -> str:
         """Set what TensorFlow reads before it computes; return a note on it for the user."""
-        return ""
+        return prepare_gpus()
 
 
 class Retriever(tfrs.models.Model):

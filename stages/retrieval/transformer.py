@@ -93,8 +93,9 @@ class TransformerParams(TrainingParams):
         )
 
     def prepare_process(self) -> str:
-        """With bfloat16, set what it needs, and say what it means."""
-        return prepare_bfloat16(os.environ) if self.precision == "bfloat16" else ""
+        """Set what TensorFlow reads before it computes; return a note on it for the user."""
+        note = super().prepare_process()
+        return note + (prepare_bfloat16(os.environ) if self.precision == "bfloat16" else "")
 
 
 class Transformer(Retriever):

@@ -1,0 +1,48 @@
+"""TensorFlow's list of devices is replaced: tests must pass without a GPU."""
+
+import importlib
+
+import pytest
+import tensorflow as tf
+
+from stages.common.params import load_params
+from tests.conftest import ROOT
+
+RETRIEVERS = ["id", "genre", "hard_negative", "history"]
+
+
+@pytest.fixture
+def grown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The devices whose memory is set to grow, or not to, in the order of the calls."""
+    calls: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda *call: calls.append(call)
+    )
+    return calls
+
+
+def prepare(name: str, devices: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Prepare this process for the training of a retriever with the committed params."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(tf.config, "list_physical_devices", devices.__getitem__)
+    params = load_params(
+        importlib.import_module(f"stages.retrieval.{name}").Params, f"retrievers.{name}"
+    )
+    return params.prepare_process()
+
+
+@pytest.mark.parametrize("name", RETRIEVERS)
+def test_a_training_on_gpus_says_so_and_takes_memory_as_it_needs_it(
+    name: str, grown: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = prepare(name, {"CPU": ["CPU:0"], "GPU": ["GPU:0", "GPU:1"]}, monkeypatch)
+    assert note == ", on a GPU: other devices compute other weights"
+    assert grown == [("GPU:0", True), ("GPU:1", True)]
+
+
+@pytest.mark.parametrize("name", RETRIEVERS)
+def test_without_a_gpu_nothing_is_said(
+    name: str, grown: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prepare(name, {"CPU": ["CPU:0"], "GPU": []}, monkeypatch) == ""
+    assert grown == []
