@@ -4,9 +4,11 @@ import importlib
 
 import numpy as np
 import polars as pl
+import tensorflow as tf
 
 from stages.common.params import load_params
 from stages.data.snapshots import SNAPSHOTS
+from stages.retrieval.training import Retriever
 from tests.retrieval.tables import LENGTH
 
 RETRIEVERS = ["id", "genre", "hard_negative", "history"]
@@ -18,6 +20,9 @@ SMALL = {
     "dropout": 0.0,
     "learning_rate": 0.01,
 }
+LOSSES = [("softmax", 1000), ("softmax", 4), ("in_batch_softmax", 1000)]  # and the size of a sample
+MODELS = [(name, *loss) for name in RETRIEVERS for loss in LOSSES]
+MODELS.remove(("history", "in_batch_softmax", 1000))
 
 
 def small_retriever(name: str, **changes: object):
@@ -47,3 +52,21 @@ def build_small(name: str, tables: dict[str, pl.DataFrame], **changes: object):
     inputs = (tables[name] for name in ("positives", "low_ratings", "genres"))
     data = training_data(*inputs, LENGTH)
     return data, *module.build(data, params, np.random.default_rng(0))
+
+
+def gradient_arguments(
+    name: str, tables: dict[str, pl.DataFrame], loss: str, num_sampled: int
+) -> tuple[Retriever, tuple]:
+    """A small model, one of `MODELS`, and the arguments of `_gradients` for its first batch."""
+    changes = {"loss": loss} if name != "history" else {}
+    _, model, batches = build_small(name, tables, **SMALL | {"num_sampled": num_sampled} | changes)
+    weights = {key: variable.read_value() for key, variable in model.w.items()}
+    inputs = tuple(map(tf.constant, next(iter(batches()))))
+    return model, (weights, inputs, tf.constant(1), tf.constant(0))
+
+
+def operations(function: tf.types.experimental.ConcreteFunction) -> set[str]:
+    """The types of the operations of a function and of those that it calls."""
+    graph = function.graph.as_graph_def()
+    functions = [node for part in graph.library.function for node in part.node_def]
+    return {node.op for node in [*graph.node, *functions]}

@@ -1,14 +1,14 @@
-"""TensorFlow's list of devices is replaced: tests must pass without a GPU."""
+"""Training on a GPU, as far as tests can see without one: the list of devices is replaced."""
 
 import importlib
 
+import polars as pl
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import kernels
 
 from stages.common.params import load_params
-from tests.conftest import ROOT
-
-RETRIEVERS = ["id", "genre", "hard_negative", "history"]
+from tests.retrieval.small_models import MODELS, RETRIEVERS, gradient_arguments, operations
 
 
 @pytest.fixture
@@ -23,7 +23,6 @@ def grown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
 
 def prepare(name: str, devices: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> str:
     """Prepare this process for the training of a retriever with the committed params."""
-    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(tf.config, "list_physical_devices", devices.__getitem__)
     params = load_params(
         importlib.import_module(f"stages.retrieval.{name}").Params, f"retrievers.{name}"
@@ -46,3 +45,23 @@ def test_without_a_gpu_nothing_is_said(
 ) -> None:
     assert prepare(name, {"CPU": ["CPU:0"], "GPU": []}, monkeypatch) == ""
     assert grown == []
+
+
+def without_gpu_kernel(types: set[str]) -> set[str]:
+    """The operations that TensorFlow, which is built with CUDA, computes on no GPU."""
+    return {
+        kind
+        for kind in types
+        if not {"GPU", "DEFAULT"}
+        & {kernel.device_type for kernel in kernels.get_registered_kernels_for_op(kind).kernel}
+    }
+
+
+@pytest.mark.parametrize(("name", "loss", "num_sampled"), MODELS)
+def test_every_operation_of_a_training_step_runs_on_gpus(
+    tables: dict[str, pl.DataFrame], name: str, loss: str, num_sampled: int
+) -> None:
+    model, arguments = gradient_arguments(name, tables, loss, num_sampled)
+    types = operations(tf.function(model._gradients).get_concrete_function(*arguments))
+    assert types & {"MatMul", "BatchMatMulV2"}
+    assert without_gpu_kernel(types | {"EditDistance"}) == {"EditDistance"}

@@ -6,14 +6,11 @@ import pytest
 import tensorflow as tf
 
 from stages.retrieval import portable
-from tests.retrieval.small_models import RETRIEVERS, SMALL, build_small
+from tests.retrieval.small_models import MODELS, gradient_arguments, operations
 
 X = np.random.default_rng(0).uniform(0.001, 9, (5, 7)).astype(np.float32)
 # Operations that TensorFlow or oneDNN compute with approximate instructions, or turn into such.
 APPROXIMATE = {"Inv", "Reciprocal", "Rsqrt", "RsqrtGrad", "Softmax", "Sqrt"}
-LOSSES = [("softmax", 1000), ("softmax", 4), ("in_batch_softmax", 1000)]  # and the size of a sample
-MODELS = [(name, *loss) for name in RETRIEVERS for loss in LOSSES]
-MODELS.remove(("history", "in_batch_softmax", 1000))
 
 
 def value_and_gradient(function, compiled: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -44,22 +41,11 @@ def test_logsumexp_and_its_gradient(compiled: bool) -> None:
     assert gradient == pytest.approx(3 * np.exp(X) / sums, rel=1e-5)
 
 
-def operations(function: tf.types.experimental.ConcreteFunction) -> set[str]:
-    """The types of the operations of a function and of those that it calls."""
-    graph = function.graph.as_graph_def()
-    functions = [node for part in graph.library.function for node in part.node_def]
-    return {node.op for node in [*graph.node, *functions]}
-
-
 @pytest.mark.parametrize(("name", "loss", "num_sampled"), MODELS)
 def test_a_training_step_uses_no_approximate_instructions(
     tables: dict[str, pl.DataFrame], name: str, loss: str, num_sampled: int
 ) -> None:
-    changes = {"loss": loss} if name != "history" else {}
-    _, model, batches = build_small(name, tables, **SMALL | {"num_sampled": num_sampled} | changes)
-    weights = {key: variable.read_value() for key, variable in model.w.items()}
-    inputs = tuple(map(tf.constant, next(iter(batches()))))
-    arguments = weights, inputs, tf.constant(1), tf.constant(0)
+    model, arguments = gradient_arguments(name, tables, loss, num_sampled)
     if model.use_xla:
         code = model._xla_gradients.experimental_get_compiler_ir(*arguments)("optimized_hlo")
         assert "sqrt(" not in code
