@@ -12,7 +12,7 @@ from tests.retrieval.small_models import MODELS, RETRIEVERS, gradient_arguments,
 
 
 @pytest.fixture
-def grown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+def growth_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """The devices whose memory is set to grow, or not to, in the order of the calls."""
     calls: list[tuple[str, bool]] = []
     monkeypatch.setattr(
@@ -32,23 +32,23 @@ def prepare(name: str, devices: dict[str, list[str]], monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", RETRIEVERS)
 def test_a_training_on_gpus_says_so_and_takes_memory_as_it_needs_it(
-    name: str, grown: list, monkeypatch: pytest.MonkeyPatch
+    name: str, growth_calls: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = prepare(name, {"CPU": ["CPU:0"], "GPU": ["GPU:0", "GPU:1"]}, monkeypatch)
     assert note == ", on a GPU: other devices compute other weights"
-    assert grown == [("GPU:0", True), ("GPU:1", True)]
+    assert growth_calls == [("GPU:0", True), ("GPU:1", True)]
 
 
 @pytest.mark.parametrize("name", RETRIEVERS)
 def test_without_a_gpu_nothing_is_said(
-    name: str, grown: list, monkeypatch: pytest.MonkeyPatch
+    name: str, growth_calls: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prepare(name, {"CPU": ["CPU:0"], "GPU": []}, monkeypatch) == ""
-    assert grown == []
+    assert growth_calls == []
 
 
 def without_gpu_kernel(types: set[str]) -> set[str]:
-    """The operations that TensorFlow, which is built with CUDA, computes on no GPU."""
+    """The operations for which TensorFlow has no kernel for GPUs."""
     return {
         kind
         for kind in types
@@ -57,6 +57,7 @@ def without_gpu_kernel(types: set[str]) -> set[str]:
     }
 
 
+@pytest.mark.skipif(not tf.test.is_built_with_cuda(), reason="TensorFlow without code for GPUs")
 @pytest.mark.parametrize(("name", "loss", "num_sampled"), MODELS)
 def test_every_operation_of_a_training_step_runs_on_gpus(
     tables: dict[str, pl.DataFrame], name: str, loss: str, num_sampled: int
