@@ -11,7 +11,6 @@ from stages.parallel.executor import parallel_map
 
 SCORE_BATCH_USERS = 1024  # bounds the dense [users, movies] scores
 GRAM_BATCH_MOVIES = 1024  # bounds the sparse rows of a Gram matrix
-MAX_SPARSE_SHARE = 0.1  # of the weights that are not 0: up to it, sparse products are faster
 
 
 def count_by_movie(positives: pl.DataFrame) -> pl.DataFrame:
@@ -102,16 +101,12 @@ def recommend(
     """
     movies, weights = arrays["movie_ids"], arrays["weights"]
     profiles = interaction_matrix(seen, users, movies, profile_values(arrays, seen))
-    profiles.eliminate_zeros()
+    profiles.eliminate_zeros()  # low ratings, where `low_weight` is 0
     seen_matrix = interaction_matrix(seen, users, movies)
-    if len(users) > SCORE_BATCH_USERS and np.mean(weights != 0) <= MAX_SPARSE_SHARE:
-        weights = sp.csr_array(weights)  # it adds the same numbers in the same order
 
     def batch_lists(start: int) -> pl.DataFrame:
         rows = slice(start, start + SCORE_BATCH_USERS)
         scores = profiles[rows] @ weights
-        if sp.issparse(scores):
-            scores = scores.toarray()
         scores[seen_matrix[rows].nonzero()] = -np.inf
         columns, best = top_columns(scores, count)
         ids = np.where(np.isfinite(best), movies[columns], -1)

@@ -57,14 +57,9 @@ def test_older_ratings_have_less_weight() -> None:
     assert lists.rows() == [(7, 40, 12 * 0.5 / 3, 1), (7, 30, 0, 2)]
 
 
-@pytest.mark.parametrize("share", [1, 0.09], ids=["full weights", "mostly zeros"])
-def test_the_batch_size_does_not_change_the_lists(
-    share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_batch_size_does_not_change_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
-    weights = rng.normal(size=(20, 20)).astype(np.float32)
-    weights[rng.permuted(np.arange(400)).reshape(20, 20) >= 400 * share] = 0
-    arrays = model_arrays(np.arange(1, 21), weights, 0.5, 1.0)
+    arrays = model_arrays(np.arange(1, 21), rng.random((20, 20), dtype=np.float32), 0.5, 1.0)
     users = np.arange(1, 31)
     pairs = [(u, m) for u in users for m in rng.choice(np.arange(1, 21), 5, replace=False)]
     seen = seen_pairs(pairs[::2], others=pairs[1::2])
