@@ -93,13 +93,20 @@ def item_item_weights(context: FeatureContext, batch: Batch) -> Columns:
     decay = (batch.history_mask * DECAY ** np.arange(batch.history_mask.shape[1])).astype(
         np.float32
     )
-    columns = {}
+    columns: Columns = {}
+    previous_index = None
     for name, (index, weights) in context.item_item.items():
-        history, candidates = index[batch.history], index[batch.movies]
-        # Candidates are sorted, so each row of the weights is read from left to right.
-        rows, cols = np.maximum(history, 0) * len(weights), np.maximum(candidates, 0)
-        values = np.take(weights, rows[:, :, None] + cols[:, None, :])
-        values *= ((history >= 0) * batch.history_mask)[:, :, None]
+        # The positions are computed once for all models that have the same movies.
+        if previous_index is None or not np.array_equal(index, previous_index):
+            previous_index = index
+            history, candidates = index[batch.history], index[batch.movies]
+            # Candidates are sorted, so each row of the weights is read from left to right.
+            rows, cols = np.maximum(history, 0) * len(weights), np.maximum(candidates, 0)
+            positions = rows[:, :, None] + cols[:, None, :]
+            has_weights = (history >= 0) * batch.history_mask
+        values = np.take(weights, positions)
+        if not has_weights.all():
+            values *= has_weights[:, :, None]
         aggregates = {
             "last_1": _mean_of_newest(batch, values, 1),
             "last_5": _mean_of_newest(batch, values, 5),

@@ -78,24 +78,28 @@ def generator_features(merged: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
         groups: The ranker's groups; only the `GENERATOR_GROUPS` among them are computed here.
 
     Returns:
-        user_id, movie_id and the float32 features, null where the generator lacks the movie.
+        user_id, movie_id and the float32 features, NaN where the generator lacks the movie.
     """
     # Columns one by one: a query of Polars takes longer than the features of one user.
     names = [name.removeprefix("score_") for name in merged.columns if name.startswith("score_")]
     starts, sizes = group_starts(merged["user_id"].to_numpy())
 
+    def values(column: str) -> pl.Series:
+        # Without nulls, which NumPy would have to replace in every function that reads them.
+        return merged[column].cast(pl.Float32).fill_null(float("nan"))
+
     def gap(name: str) -> pl.Series:
-        scores = merged[f"score_{name}"].to_numpy()  # NaN for null, which fmax passes over
+        scores = values(f"score_{name}").to_numpy()
         best = np.repeat(np.fmax.reduceat(scores, starts) if len(starts) else scores, sizes)
-        return pl.Series(f"score_gap_{name}", best - scores, nan_to_null=True)
+        return pl.Series(f"score_gap_{name}", best - scores)
 
     columns_by_group: dict[str, Callable[[str], pl.Series]] = {
-        "score": lambda name: merged[f"score_{name}"],
-        "rank": lambda name: merged[f"rank_{name}"],
+        "score": lambda name: values(f"score_{name}"),
+        "rank": lambda name: values(f"rank_{name}"),
         "score_gap": gap,
     }
     functions = [columns_by_group[group] for group in GENERATOR_GROUPS if group in groups]
-    columns = [function(name).cast(pl.Float32) for function in functions for name in names]
+    columns = [function(name) for function in functions for name in names]
     return pl.DataFrame([merged["user_id"], merged["movie_id"], *columns])
 
 

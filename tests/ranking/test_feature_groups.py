@@ -110,7 +110,9 @@ def long_history() -> dict:
         user_vectors=pl.DataFrame({"user_id": [1, 2], "embedding": vectors[:2]}),
         item_item={
             "knn": {"movie_ids": np.array(movies), "weights": weights},
+            "same_movies": {"movie_ids": np.array(movies), "weights": weights.T.copy()},
             "part": {"movie_ids": np.array([2, 4, 14]), "weights": weights[:3, :3]},
+            "other_part": {"movie_ids": np.array([2, 4, 16]), "weights": weights[:3, :3]},
         },
     )
     times = [NOW - age * DAY for age in HISTORY_AGES]
@@ -140,12 +142,15 @@ def test_the_newest_movies_of_a_long_history_are_those_of_a_plain_loop(long_hist
         assert row["knn_max"] == pytest.approx(max(from_liked))
         decayed = sum(0.8**n * weight for n, weight in enumerate(from_liked))
         assert row["knn_decayed"] == pytest.approx(decayed)
-        # The model `part` has the movies 2 and 4 of the history, and the candidate 14.
-        from_2, from_4 = (float(weights[n, 2]) if movie == 13 else 0.0 for n in (0, 1))
-        assert row["part_last_1"] == 0
-        assert row["part_last_5"] == pytest.approx((from_2 + from_4) / 5)
-        assert row["part_max"] == pytest.approx(max(from_2, from_4))
-        assert row["part_decayed"] == pytest.approx(0.8 * from_2 + 0.8**3 * from_4)
+        assert row["same_movies_last_1"] == pytest.approx(float(weights[movie, 0]))
+        # Both have the movies 2 and 4 of the history, and one candidate: 14 or 16.
+        for model, candidate in (("part", 14), ("other_part", 16)):
+            has_candidate = movie == candidate - 1
+            from_2, from_4 = (float(weights[n, 2]) if has_candidate else 0.0 for n in (0, 1))
+            assert row[f"{model}_last_1"] == 0
+            assert row[f"{model}_last_5"] == pytest.approx((from_2 + from_4) / 5)
+            assert row[f"{model}_max"] == pytest.approx(max(from_2, from_4))
+            assert row[f"{model}_decayed"] == pytest.approx(0.8 * from_2 + 0.8**3 * from_4)
 
         assert row["genre_count"] == genres[movie].sum()
         for name, count in (("last_5", 5), ("history", LIKED)):
