@@ -23,8 +23,6 @@ from stages.data.snapshots import TARGET_SNAPSHOTS, TEST_SNAPSHOT
 from stages.models.top_k import CandidateParams
 from stages.parallel.executor import parallel_map
 
-NULLS = pl.DataFrame({"score": [None], "rank": [None]}, schema_overrides=RECOMMENDATIONS)
-
 
 class Params(Section):
     """Which lists are merged, and the fusion of their ranks."""
@@ -63,9 +61,11 @@ def merge(lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
     for name, table in lists.items():
         row = np.full(len(merged_keys), table.height)
         row[np.searchsorted(merged_keys, keys[name])] = np.arange(table.height)
-        # A movie that the list lacks takes the row after its last one: nulls.
-        values = pl.concat([table.select("score", "rank"), NULLS])[row]
-        columns += [values[kind].alias(f"{kind}_{name}") for kind in ("score", "rank")]
+        for kind in ("score", "rank"):
+            # A movie that the list lacks takes the value after its last one: NaN, and then null.
+            values = np.append(table[kind].to_numpy(), np.float32(np.nan))[row]
+            column = pl.Series(f"{kind}_{name}", values, nan_to_null=True)
+            columns.append(column.cast(RECOMMENDATIONS[kind]))
     return pl.DataFrame(columns)
 
 

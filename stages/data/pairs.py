@@ -1,4 +1,4 @@
-"""Pairs of ids as int64 keys, and groups of equal ids: array operations on millions of rows."""
+"""Pairs of ids as int64 keys, groups of equal ids, and lists: arrays of millions of rows."""
 
 from collections.abc import Callable
 
@@ -103,6 +103,19 @@ def cumcount_and_size(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     starts, sizes = group_starts(ids)
     return np.arange(len(ids)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
+
+
+def list_sizes_and_values(lists: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return the int64 size of each list of numbers, and the numbers of all lists, concatenated.
+
+    Arrow's arrays are views. For one user, an expression of Polars takes five times as long.
+
+    Args:
+        lists: No list and no number is null.
+    """
+    array = lists.to_arrow()
+    offsets = array.offsets.to_numpy()
+    return np.diff(offsets), array.values.to_numpy()[offsets[0] : offsets[-1]]
 
 
 def concat_ranges(first: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def profile_values(arrays: dict[str, np.ndarray], seen: pl.DataFrame) -> np.ndar
     """
     positive = seen["positive"].cast(pl.Float32).to_numpy()  # 1, 0, or NaN for null
     values = np.where(positive == 0, arrays["low_weight"], np.nan_to_num(positive))
-    newness = seen["age"].fill_null(0).cast(pl.Float32).to_numpy() + 1
+    newness = np.nan_to_num(seen["age"].cast(pl.Float32).to_numpy()) + 1
     return values * newness ** -arrays["recency"]
 
 

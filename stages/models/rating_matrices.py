@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from stages.data.pairs import cumcount_and_size
+from stages.data.pairs import concat_ranges, cumcount_and_size, list_sizes_and_values
 from stages.models.towers import Weights
 
 TIME_GAPS = 32
@@ -40,9 +40,9 @@ def history_matrix(histories: pl.DataFrame, movie_ids: np.ndarray, length: int) 
         [10, 20]          [-1, 0, 1]
         [30, 20, 99, 10]  [1, -1, 0]
     """
-    newest = histories["history"].list.tail(length)
-    sizes = newest.list.len().to_numpy().astype(np.int64)
-    movies = newest.explode().drop_nulls().to_numpy()
+    all_sizes, all_movies = list_sizes_and_values(histories["history"])
+    sizes = np.minimum(all_sizes, length)
+    movies = all_movies[concat_ranges(np.cumsum(all_sizes) - sizes, sizes)]
     index = np.searchsorted(movie_ids, movies).clip(max=len(movie_ids) - 1)
     mask = np.arange(length) >= length - sizes[:, None]
     matrix = np.full(mask.shape, -1, dtype=np.int32)
@@ -69,10 +69,12 @@ def rating_matrices(
     movie_ids, length = arrays["movie_ids"], len(arrays["position"])
     movies = seen["movie_id"].to_numpy()
     index = np.searchsorted(movie_ids, movies).clip(max=len(movie_ids) - 1)
-    is_used = seen["age"].is_not_null().to_numpy() & (movie_ids[index] == movies)
+    # Nulls become NaN: for one user, expressions of Polars would take longer than all of this.
+    ages = seen["age"].cast(pl.Float64).to_numpy()
+    positive = seen["positive"].cast(pl.Float32).to_numpy()
+    is_used = ~np.isnan(ages) & (movie_ids[index] == movies)
     if "low" not in arrays:
-        is_used &= seen["positive"].fill_null(False).to_numpy()
-    ages = seen["age"].fill_null(0).to_numpy().astype(np.int64)
+        is_used &= positive == 1
     user_index = np.searchsorted(users, seen["user_id"].to_numpy())
     rows = np.flatnonzero(is_used)
     rows = rows[np.lexsort((-ages[rows], user_index[rows]))]
@@ -84,6 +86,6 @@ def rating_matrices(
     times = np.zeros(matrix.shape, dtype=np.int64)
     is_low = np.zeros(matrix.shape, dtype=bool)
     matrix[cells] = index[rows]
-    times[cells] = seen["timestamp"].fill_null(0).to_numpy()[rows]
-    is_low[cells] = ~seen["positive"].fill_null(True).to_numpy()[rows]
+    times[cells] = seen["timestamp"].to_numpy()[rows]  # every rating has one
+    is_low[cells] = positive[rows] == 0
     return matrix, time_gaps(times, matrix >= 0), is_low

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from stages.data.pairs import concat_ranges, group_starts, pair_keys
+from stages.data.pairs import concat_ranges, group_starts, list_sizes_and_values, pair_keys
 from stages.parallel.executor import parallel_map
 from stages.ranking.feature_groups import GROUPS, Batch, Columns, FeatureContext
 
@@ -80,22 +80,19 @@ def generator_features(merged: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
     Returns:
         user_id, movie_id and the float32 features, NaN where the generator lacks the movie.
     """
-    # Columns one by one: a query of Polars takes longer than the features of one user.
     names = [name.removeprefix("score_") for name in merged.columns if name.startswith("score_")]
     starts, sizes = group_starts(merged["user_id"].to_numpy())
-
-    def values(column: str) -> pl.Series:
-        # Without nulls, which NumPy would have to replace in every function that reads them.
-        return merged[column].cast(pl.Float32).fill_null(float("nan"))
+    # NumPy would have to replace nulls in every function that reads them.
+    values = merged.select(pl.exclude("user_id", "movie_id").cast(pl.Float32).fill_null(np.nan))
 
     def gap(name: str) -> pl.Series:
-        scores = values(f"score_{name}").to_numpy()
+        scores = values[f"score_{name}"].to_numpy()
         best = np.repeat(np.fmax.reduceat(scores, starts) if len(starts) else scores, sizes)
         return pl.Series(f"score_gap_{name}", best - scores)
 
     columns_by_group: dict[str, Callable[[str], pl.Series]] = {
-        "score": lambda name: values(f"score_{name}"),
-        "rank": lambda name: values(f"rank_{name}"),
+        "score": lambda name: values[f"score_{name}"],
+        "rank": lambda name: values[f"rank_{name}"],
         "score_gap": gap,
     }
     functions = [columns_by_group[group] for group in GENERATOR_GROUPS if group in groups]
@@ -122,7 +119,8 @@ def build_features(
     starts, sizes = group_starts(user_ids)
     positions = _rows_of(user_ids[starts], histories["user_id"].to_numpy())
     # Users with equally long histories share a batch, so that little of it is padding.
-    order = np.lexsort((sizes, histories["history"].list.len().to_numpy()[positions]))
+    lengths, _ = list_sizes_and_values(histories["history"])
+    order = np.lexsort((sizes, lengths[positions]))
     users, sizes = histories[positions[order]], sizes[order]
     ends, rows = np.cumsum(sizes), concat_ranges(starts[order], sizes)
     movies = np.searchsorted(context.movie_ids, candidates["movie_id"].to_numpy()[rows])
@@ -173,14 +171,14 @@ def _pad(
     is_candidate = np.arange(sizes.max()) < sizes[:, None]
     candidates = np.zeros(is_candidate.shape, dtype=np.int64)
     candidates[is_candidate] = movies
-    lengths = users["history"].list.len().to_numpy().astype(np.int64)
+    lengths, ids = list_sizes_and_values(users["history"])
+    _, seconds = list_sizes_and_values(users["timestamps"])
     mask = np.arange(max(int(lengths.max()), 1)) < lengths[:, None]
     history, times = np.zeros(mask.shape, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
-    ids, seconds = (users[name].explode().drop_nulls() for name in ("history", "timestamps"))
     # The newest of a user's positives is the last one.
     positions = (np.cumsum(lengths)[:, None] - 1 - np.arange(mask.shape[1]))[mask]
-    history[mask] = np.searchsorted(context.movie_ids, ids.to_numpy()[positions])
-    times[mask] = seconds.to_numpy()[positions]
+    history[mask] = np.searchsorted(context.movie_ids, ids[positions])
+    times[mask] = seconds[positions]
     return Batch(
         movies=candidates,
         is_candidate=is_candidate,

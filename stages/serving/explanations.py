@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import polars as pl
 
+from stages.data.pairs import list_sizes_and_values
 from stages.models.rating_matrices import history_matrix
 from stages.ranking.feature_groups import FeatureContext
 
@@ -51,7 +52,8 @@ def explain(
         histories: HISTORIES, sorted by user.
         recommendations: user_id and movie_id.
     """
-    length = max(int(histories["history"].list.len().max()), 1)
+    sizes, _ = list_sizes_and_values(histories["history"])
+    length = max(int(sizes.max()), 1)
     newest_first = history_matrix(histories, context.movie_ids, length)[:, ::-1]
     history_rows = np.searchsorted(
         histories["user_id"].to_numpy(), recommendations["user_id"].to_numpy()
@@ -70,7 +72,5 @@ def explain(
         columns = weights.argmax(axis=1)
         is_positive = np.take_along_axis(weights, columns[:, None], axis=1)[:, 0] > 0
         explanation[rows[is_positive]] = history[is_positive, columns[is_positive]]
-    ids = context.movie_ids[np.maximum(explanation, 0)]
-    column = pl.Series("explanation_id", ids, dtype=pl.Int32)
-    has_explanation = pl.Series(explanation >= 0)
-    return column.to_frame().select(pl.when(has_explanation).then("explanation_id")).to_series()
+    ids = np.where(explanation >= 0, context.movie_ids[explanation], np.nan)
+    return pl.Series("explanation_id", ids, nan_to_null=True).cast(pl.Int32)

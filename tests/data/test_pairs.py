@@ -10,6 +10,7 @@ from stages.data.pairs import (
     cumcount_and_size,
     isin_sorted,
     latest_ratings,
+    list_sizes_and_values,
     pair_keys,
     sorted_pair_keys,
     sorted_unique,
@@ -60,6 +61,20 @@ def test_groups_are_counted() -> None:
     index, size = cumcount_and_size(np.array([4, 4, 9, 9, 9]))
     assert index.tolist() == [0, 1, 0, 1, 2]
     assert size.tolist() == [2, 2, 3, 3, 3]
+
+
+def test_lists_have_sizes_and_values() -> None:
+    lists = pl.Series([[9, 8], [], [7], [], [6, 5, 4]], dtype=pl.List(pl.Int32))
+    for part, sizes, values in (
+        (lists, [2, 0, 1, 0, 3], [9, 8, 7, 6, 5, 4]),
+        (lists[1:4], [0, 1, 0], [7]),
+        (pl.concat([lists[2:3], lists[:2]], rechunk=False), [1, 2, 0], [7, 9, 8]),
+        (lists[1:2], [0], []),
+        (lists[:0], [], []),
+    ):
+        actual = list_sizes_and_values(part)
+        assert [array.tolist() for array in actual] == [sizes, values]
+        assert actual[0].dtype == np.int64
 
 
 def test_ranges_are_concatenated() -> None:
