@@ -101,14 +101,14 @@ def map_user_shards(
         shard here.
     """
     if backend() == "local":
-        return [function(*shard) for shard in _user_ranges(tables)]
+        return [function(*shard) for shard in _local_shards(tables)]
     from stages.parallel.ray_backend.shards import ray_map_user_shards
 
     return ray_map_user_shards(name, function, tables)
 
 
-def _user_ranges(tables: Tables) -> Iterator[Tables]:
-    """Yield the rows of one range of user ids after the other.
+def _local_shards(tables: Tables) -> Iterator[Tables]:
+    """Yield the shards of this process: the rows of one range of user ids after the other.
 
     The largest table has at most about `MAX_ROWS` rows in a range.
     """
