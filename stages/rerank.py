@@ -43,8 +43,7 @@ def rerank(scorer: Scorer, features: pl.DataFrame, threads: int) -> pl.DataFrame
     """
     # Column by column: for one user, a query of Polars would take longer than the scores. In one
     # buffer, because the first use of memory takes longer than the copy.
-    columns_by_name = dict(zip(features.columns, features.get_columns()))
-    columns = [columns_by_name[name].to_numpy() for name in scorer.features]
+    columns = [features[name].to_numpy() for name in scorer.features]
     buffer = np.empty((len(columns), min(features.height, SCORE_ROWS)), dtype=np.float32)
     scores = np.empty(features.height)
     for start in range(0, features.height, SCORE_ROWS):

@@ -30,10 +30,13 @@ def time_gaps(times: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.minimum(gaps, TIME_GAPS - 1).astype(np.int32)
 
 
-def history_matrix(histories: pl.DataFrame, movie_ids: np.ndarray, length: int) -> np.ndarray:
+def history_matrix(
+    histories: pl.DataFrame, movie_ids: np.ndarray, length: int | None = None
+) -> np.ndarray:
     """Return [users, length] indices in `movie_ids`, newest last.
 
-    -1 is padding, or a movie that `movie_ids` lacks. For example, with `movie_ids` [10, 20, 30]
+    `length` is by default that of the longest history, at least 1. -1 is padding, or a movie that
+    `movie_ids` lacks. For example, with `movie_ids` [10, 20, 30]
     and `length` 3:
 
         history           indices
@@ -41,6 +44,8 @@ def history_matrix(histories: pl.DataFrame, movie_ids: np.ndarray, length: int) 
         [30, 20, 99, 10]  [1, -1, 0]
     """
     all_sizes, all_movies = list_sizes_and_values(histories["history"])
+    if length is None:
+        length = int(all_sizes.max(initial=1))
     sizes = np.minimum(all_sizes, length)
     movies = all_movies[concat_ranges(np.cumsum(all_sizes) - sizes, sizes)]
     index = np.searchsorted(movie_ids, movies).clip(max=len(movie_ids) - 1)

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from stages.data.pairs import list_sizes_and_values
 from stages.models.rating_matrices import history_matrix, rating_matrices
 from stages.models.top_k import interaction_matrix
 from stages.models.towers import (
@@ -68,11 +67,9 @@ def fold_in(arrays: Weights, histories: pl.DataFrame, recency: float) -> np.ndar
         histories: HISTORIES.
         recency: Exponent of the weights of older movies; with 0 all are equal.
     """
-    sizes, _ = list_sizes_and_values(histories["history"])
-    length = max(int(sizes.max(initial=0)), 1)
-    index = history_matrix(histories, arrays["movie_ids"], length)
+    index = history_matrix(histories, arrays["movie_ids"])
     users, columns = (index >= 0).nonzero()
-    weights = np.arange(length, 0, -1, dtype=np.float32) ** -np.float32(recency)
+    weights = np.arange(index.shape[1], 0, -1, dtype=np.float32) ** -np.float32(recency)
     entries = weights[columns], (users, index[users, columns])
     interactions = sp.csr_array(entries, shape=(len(index), len(arrays["movie_ids"])))
     means = mean_vectors(arrays, interactions)

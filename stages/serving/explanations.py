@@ -5,7 +5,6 @@ import functools
 import numpy as np
 import polars as pl
 
-from stages.data.pairs import list_sizes_and_values
 from stages.models.rating_matrices import history_matrix
 from stages.ranking.feature_groups import FeatureContext
 
@@ -52,9 +51,7 @@ def explain(
         histories: HISTORIES, sorted by user.
         recommendations: user_id and movie_id.
     """
-    sizes, _ = list_sizes_and_values(histories["history"])
-    length = max(int(sizes.max()), 1)
-    newest_first = history_matrix(histories, context.movie_ids, length)[:, ::-1]
+    newest_first = history_matrix(histories, context.movie_ids)[:, ::-1]
     history_rows = np.searchsorted(
         histories["user_id"].to_numpy(), recommendations["user_id"].to_numpy()
     )

@@ -47,12 +47,14 @@ def add_feedback(
     uses it.
 
     Args:
-        history: The person's row of HISTORIES.
+        history: The person's row of HISTORIES, of at most `max_length` movies.
         seen: SEEN of this person.
         feedback: Movies to add.
         now: Time of the new ratings, in seconds since 1970.
         max_length: Largest number of movies in a history.
     """
+    if not any(map(len, feedback)):
+        return history, seen
     # Lists of one person: each query of Polars would take longer than all of this.
     user, rated = history["user_id"][0], seen["movie_id"].to_list()
     positives = {movie for movie, is_positive in zip(rated, seen["positive"]) if is_positive}

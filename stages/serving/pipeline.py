@@ -207,10 +207,8 @@ class ServingPipeline:
             history, rated = self.histories[row : row + 1], self.seen_by(self.users[row : row + 1])
             now = rated["timestamp"].max()
         feedback = Feedback(liked, disliked, seen)
-        if any(map(len, feedback)):
-            length = self.settings.max_length
-            history, rated = add_feedback(history, rated, feedback, now, length)
-        return self.recommend(history, rated, top)
+        tables = add_feedback(history, rated, feedback, now, self.settings.max_length)
+        return self.recommend(*tables, top)
 
     def for_users(
         self, users: np.ndarray, top: int, on_batch: Callable[[int], object] = int
